@@ -1,0 +1,2 @@
+//! Arguments to a command, and its exit status.
+fn main() {}
