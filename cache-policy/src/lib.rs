@@ -1,1 +1,77 @@
-//! To be filled.
+//! RFC 9111 and its companions as pure decisions of a shared cache.
+//!
+//! | question | answered in | after |
+//! | --- | --- | --- |
+//! | may this request use the shared cache at all? | [`may_share`], [`school`] | RFC 9111 §4 |
+//! | under which key? | [`CacheKey`] | RFC 9111 §2 |
+//! | may this response be stored? | [`storable`] | RFC 9111 §3, §3.5; RFC 9110 §9.3.3 |
+//! | what of it is stored? | [`StoredHead`], [`remove_hop_by_hop`] | RFC 9111 §3.1 |
+//! | which stored response does a request select? | [`StoredHead::is_selected_by`], [`Vary`] | RFC 9111 §4.1 |
+//! | how long is it fresh? | [`StoredHead::freshness_lifetime`] | RFC 9111 §4.2.1, §4.2.2; RFC 9213 |
+//! | how old is it? | [`StoredHead::current_age`] | RFC 9111 §4.2.3 |
+//! | reuse, validate or forward? | [`look_up`] | RFC 9111 §4, §5.2.1; RFC 5861 §3; RFC 8246 |
+//! | how is the origin asked? | [`Conditional`] | RFC 9111 §4.3.1 |
+//! | what does its 304 change? | [`freshen`], [`freshen_by_head`] | RFC 9111 §3.2, §4.3.4, §4.3.5 |
+//! | the origin failed: may a stale one stand in? | [`stale_allowed`] | RFC 9111 §4.2.4; RFC 5861 §4 |
+//! | does the client have it already? | [`evaluate_preconditions`], [`not_modified_head`] | RFC 9110 §13 |
+//! | which bytes of it? | [`resolve_range`], [`ContentRange`] | RFC 9110 §14 |
+//! | what does an unsafe request make doubtful? | [`invalidated`] | RFC 9111 §4.4 |
+//! | how are the people told who look after the cache? | [`CacheStatus`] | RFC 9211 |
+//!
+//! A proxy builds a [`PresentedRequest`] with the operator's [`SiteRule`] and asks [`look_up`]. What it forwards and
+//! gets back it shows to [`storable`], and keeps as a [`StoredHead`].
+//!
+//! This crate never reads a clock (`now` is an argument), does no I/O, is not asynchronous, logs nothing, and knows no
+//! site: what an operator decided about a path comes in as a [`SiteRule`]. It never looks at a cookie's or a token's
+//! value.
+#![forbid(unsafe_code)]
+
+mod age;
+mod cache_control;
+mod cache_status;
+mod content_coding;
+mod delta_seconds;
+mod entity_tag;
+mod field;
+mod freshen;
+mod freshness;
+mod hop_by_hop;
+mod http_date;
+mod invalidation;
+mod key;
+mod options;
+mod range;
+mod request;
+mod reuse;
+pub mod school;
+mod site_rule;
+mod stale;
+mod storable;
+mod stored_head;
+mod targeted;
+mod validation;
+mod vary;
+
+pub use age::CLOCK_BACK_MAX;
+pub use cache_control::{RequestDirectives, ResponseDirectives, Scope, Seconds};
+pub use cache_status::{CACHE_STATUS, CacheStatus, ForwardReason};
+pub use delta_seconds::{DELTA_SECONDS_MAX, parse_delta_seconds};
+pub use entity_tag::{EntityTag, EntityTags};
+pub use freshen::{Freshening, freshen, freshen_by_head};
+pub use freshness::{Lifetime, LifetimeSource};
+pub use hop_by_hop::{HOP_BY_HOP, remove_hop_by_hop};
+pub use http_date::{format_http_date, parse_http_date};
+pub use invalidation::invalidated;
+pub use key::CacheKey;
+pub use options::{Options, Profile};
+pub use range::{ByteRange, ContentRange, GAP_MAX, RANGES_MAX, RangePlan, RangeSpec, parse_range, resolve_range};
+pub use request::{Pass, PresentedRequest, may_share};
+pub use reuse::{Lookup, look_up};
+pub use school::Cookies;
+pub use site_rule::{Overrode, SiteRule, anonymise_request, anonymise_response};
+pub use stale::{StaleCause, StalePermission, StaleUse, stale_allowed};
+pub use storable::{NotStorable, Storable, storable};
+pub use stored_head::{StoredHead, StoredHeadParts, age_field};
+pub use targeted::{CDN_CACHE_CONTROL, parse_targeted};
+pub use validation::{Conditional, Precondition, evaluate_preconditions, not_modified_head, remove_preconditions};
+pub use vary::{Selecting, Vary};

@@ -1,0 +1,102 @@
+//! Content codings: which ones a request accepts, so that no client is handed a body that it cannot read.
+//! RFC 9110 §8.4, §12.5.3.
+
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap};
+
+use crate::field;
+
+/// Codings that clients negotiate. Only about these a request's `Accept-Encoding` is asked.
+const KNOWN: [&[u8]; 5] = [b"gzip", b"br", b"zstd", b"deflate", b"compress"];
+
+/// More codings than this on one body are no real response, and each costs a walk over the request's field.
+const CODINGS_MAX: usize = 4;
+
+/// A coding's name in lower case, its `x-` alias resolved (RFC 9110 §8.4.1).
+fn canonical(coding: &[u8]) -> Vec<u8> {
+    match coding.to_ascii_lowercase().as_slice() {
+        b"x-gzip" => b"gzip".to_vec(),
+        b"x-compress" => b"compress".to_vec(),
+        other => other.to_vec(),
+    }
+}
+
+/// The content codings of a response in the order in which they were applied; `identity` left out.
+pub(crate) fn of_response(headers: &HeaderMap) -> Vec<Vec<u8>> {
+    field::members(headers, CONTENT_ENCODING).map(canonical).filter(|coding| coding != b"identity").collect()
+}
+
+/// The codings that a request accepts, sorted, each once, without weights: two requests with the same set mean the
+/// same to nearly every server.
+pub(crate) fn accepted(headers: &HeaderMap) -> Vec<Vec<u8>> {
+    let mut codings: Vec<_> = field::members(headers, ACCEPT_ENCODING)
+        .filter_map(|member| {
+            let (coding, weight) = weighted(member);
+            (weight > 0).then(|| canonical(coding))
+        })
+        .filter(|coding| coding != b"identity")
+        .collect();
+    codings.sort();
+    codings.dedup();
+    codings
+}
+
+/// Whether a client that sent these request fields can read a body in these codings.
+///
+/// Without `Accept-Encoding` the RFC would accept any coding; a client that asked for none gets none here. Codings
+/// that clients don't negotiate are not judged.
+pub(crate) fn accepts(headers: &HeaderMap, codings: &[Vec<u8>]) -> bool {
+    if codings.is_empty() {
+        return weight_of(headers, b"identity").unwrap_or(1) > 0;
+    }
+    codings.len() <= CODINGS_MAX
+        && codings
+            .iter()
+            .filter(|coding| KNOWN.contains(&coding.as_slice()))
+            .all(|coding| weight_of(headers, coding).unwrap_or(0) > 0)
+}
+
+/// The weight for one coding in thousandths; `*` speaks for what is not named. `identity` is only excluded by `*`
+/// with weight 0.
+fn weight_of(headers: &HeaderMap, wanted: &[u8]) -> Option<u16> {
+    let mut any = None;
+    for member in field::members(headers, ACCEPT_ENCODING) {
+        let (coding, weight) = weighted(member);
+        if canonical(coding) == wanted {
+            return Some(weight);
+        }
+        if coding == b"*" {
+            any = Some(weight);
+        }
+    }
+    any
+}
+
+/// A member's name and its weight in thousandths. A weight that cannot be read counts as 0.
+fn weighted(member: &[u8]) -> (&[u8], u16) {
+    let mut parts = field::split(member, b';');
+    let name = parts.next().unwrap_or_default();
+    let weight = parts.find_map(|parameter| match parameter {
+        [b'q' | b'Q', rest @ ..] => rest.trim_ascii_start().strip_prefix(b"=").map(<[u8]>::trim_ascii_start),
+        _ => None,
+    });
+    (name, weight.map_or(1000, qvalue))
+}
+
+/// `0`, `0.5`, `1.000` and the like, in thousandths (RFC 9110 §12.4.2).
+fn qvalue(text: &[u8]) -> u16 {
+    let (whole, fraction) = match text {
+        [whole] => (whole, &[][..]),
+        [whole, b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
+        _ => return 0,
+    };
+    let fraction = (0..3).try_fold(0u16, |sum, at| match fraction.get(at) {
+        None => Some(sum * 10),
+        Some(digit) if digit.is_ascii_digit() => Some(sum * 10 + u16::from(digit - b'0')),
+        Some(_) => None,
+    });
+    match (whole, fraction) {
+        (b'0', Some(fraction)) => fraction,
+        (b'1', Some(0)) => 1000,
+        _ => 0,
+    }
+}

@@ -1,0 +1,33 @@
+//! Fields that belong to one connection: neither stored nor forwarded. RFC 9110 §7.6.1, RFC 9111 §3.1.
+
+use http::header::{CONNECTION, HeaderMap, HeaderName};
+
+use crate::field;
+
+/// Fields for one hop whether or not `Connection` names them. `Proxy-Authenticate`, `Proxy-Authorization` and
+/// `Proxy-Authentication-Info` are for the next proxy, which we are (RFC 9110 §11.7).
+pub const HOP_BY_HOP: [HeaderName; 12] = [
+    HeaderName::from_static("connection"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-authenticate"),
+    HeaderName::from_static("proxy-authentication-info"),
+    HeaderName::from_static("proxy-authorization"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("te"),
+    HeaderName::from_static("trailer"),
+    HeaderName::from_static("transfer-encoding"),
+    HeaderName::from_static("upgrade"),
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("alt-used"),
+];
+
+/// Removes what belongs to the connection, including every field that `Connection` names.
+///
+/// `Upgrade` goes too: a proxy that wants to forward an upgrade sets it anew.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> =
+        field::members(headers, CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}

@@ -1,0 +1,84 @@
+//! The primary cache key: the target URI in one canonical spelling. RFC 9111 §2; RFC 9110 §4.2.3.
+
+use std::fmt;
+
+use http::Uri;
+
+use crate::site_rule::SiteRule;
+
+/// The primary cache key of a target URI.
+///
+/// Scheme and host in lower case, a default port and user information left out, an empty path as `/`. The rest of
+/// the path and the query stay exactly as they came: only the origin knows what it tells apart. Query parameters that
+/// the operator's rule calls not selecting are left out.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CacheKey(String);
+
+impl CacheKey {
+    /// The key of an absolute target URI under a rule; `None` when it names no scheme or no host.
+    pub fn new(target: &Uri, rule: &SiteRule) -> Option<Self> {
+        let scheme = target.scheme_str()?.to_ascii_lowercase();
+        let host = target.host().filter(|host| !host.is_empty())?.to_ascii_lowercase();
+        let port = target.port_u16().filter(|&port| Some(port) != default_port(&scheme));
+        let path = if target.path().is_empty() { "/" } else { target.path() };
+        let mut key = format!("{scheme}://{host}");
+        if let Some(port) = port {
+            key.push_str(&format!(":{port}"));
+        }
+        key.push_str(path);
+        if let Some(query) = target.query() {
+            push_query(&mut key, query, rule);
+        }
+        Some(Self(key))
+    }
+
+    /// The canonical URI.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key without its query: what may be logged at debug level.
+    pub fn without_query(&self) -> &str {
+        self.0.split('?').next().unwrap_or_default()
+    }
+}
+
+/// Leaves the query out: keys end up in debug output.
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CacheKey").field(&self.without_query()).finish()
+    }
+}
+
+/// The port that a scheme implies.
+pub(crate) fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    }
+}
+
+fn push_query(key: &mut String, query: &str, rule: &SiteRule) {
+    if rule.ignored_parameters.is_empty() {
+        key.push('?');
+        key.push_str(query);
+        return;
+    }
+    let mut separator = '?';
+    for pair in query.split('&') {
+        let name = pair.split('=').next().unwrap_or_default();
+        if !rule.ignored_parameters.iter().any(|pattern| is_named(name, pattern)) {
+            key.push(separator);
+            key.push_str(pair);
+            separator = '&';
+        }
+    }
+}
+
+fn is_named(name: &str, pattern: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    }
+}

@@ -1,0 +1,223 @@
+//! Parts of a stored response: which bytes a request asks for, and how a part is named.
+//! RFC 9110 §14; RFC 9111 §3.4.
+
+use std::fmt;
+
+use http::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use http::{Method, StatusCode};
+
+use crate::field;
+use crate::request::PresentedRequest;
+use crate::stored_head::StoredHead;
+use crate::validation::if_range_matches;
+
+/// The most ranges that one request is given; with more it gets the whole (RFC 9110 §14.2 allows that, and asks for
+/// it where ranges are many or overlap).
+pub const RANGES_MAX: usize = 8;
+
+/// Gaps of up to this many bytes between two asked ranges are sent along: a part's own header costs as much
+/// (RFC 9110 §15.3.7.2).
+pub const GAP_MAX: u64 = 80;
+
+/// A run of bytes, both ends included, never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ByteRange {
+    /// Offset of the first byte.
+    pub first: u64,
+    /// Offset of the last byte, at least `first`.
+    pub last: u64,
+}
+
+impl ByteRange {
+    /// The range between two offsets, both included; `None` when it would be empty or too long to count.
+    pub fn new(first: u64, last: u64) -> Option<Self> {
+        (first <= last && last < u64::MAX).then_some(Self { first, last })
+    }
+
+    /// How many bytes it has, at least 1.
+    #[allow(clippy::len_without_is_empty)] // never empty
+    pub fn len(self) -> u64 {
+        self.last - self.first + 1
+    }
+}
+
+/// What to send of a stored response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RangePlan {
+    /// 200 with all of it: no range was asked for, or not one that counts.
+    Whole,
+    /// 206 with one part and `Content-Range`.
+    Single(ByteRange),
+    /// 206 as `multipart/byteranges`: between two and [`RANGES_MAX`] parts that don't touch, in the order asked for.
+    Multi(Vec<ByteRange>),
+    /// 416 with `Content-Range: bytes */LENGTH`.
+    Unsatisfiable,
+}
+
+/// Decides which bytes of a stored complete response a request is sent.
+///
+/// `complete_length` is the length of the stored body in bytes. A `Range` counts only in a `GET`, for a stored 200,
+/// in bytes, with valid syntax, and when `If-Range` matches; preconditions are evaluated before
+/// ([`crate::evaluate_preconditions`]).
+pub fn resolve_range(request: &PresentedRequest<'_>, stored: &StoredHead, complete_length: u64) -> RangePlan {
+    let counts = request.method == Method::GET && stored.status() == StatusCode::OK;
+    let Some(value) = field::single(request.headers, RANGE).filter(|_| counts) else { return RangePlan::Whole };
+    if !if_range_matches(request, stored) {
+        return RangePlan::Whole;
+    }
+    match parse_range(value.as_bytes()) {
+        Some(specs) => plan(&specs, complete_length),
+        None => RangePlan::Whole,
+    }
+}
+
+/// One `range-spec` of bytes (RFC 9110 §14.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeSpec {
+    /// From this offset, to this one or to the end.
+    From(u64, Option<u64>),
+    /// The last so many bytes.
+    Suffix(u64),
+}
+
+impl RangeSpec {
+    /// The bytes of a representation of this length; `None` when it has none of them.
+    pub fn resolve(self, complete_length: u64) -> Option<ByteRange> {
+        let end = complete_length.checked_sub(1)?;
+        match self {
+            Self::From(first, last) => ByteRange::new(first, last.unwrap_or(end).min(end)),
+            Self::Suffix(0) => None,
+            Self::Suffix(length) => ByteRange::new(complete_length.saturating_sub(length), end),
+        }
+    }
+}
+
+/// Reads a `Range` in bytes. `None` when the unit is another, the syntax is wrong, or there are more than
+/// [`RANGES_MAX`]: the field is ignored then.
+pub fn parse_range(value: &[u8]) -> Option<Vec<RangeSpec>> {
+    let at = value.iter().position(|&byte| byte == b'=')?;
+    if !value[..at].trim_ascii().eq_ignore_ascii_case(b"bytes") {
+        return None;
+    }
+    let mut specs = Vec::new();
+    for member in field::split(&value[at + 1..], b',') {
+        if specs.len() == RANGES_MAX {
+            return None;
+        }
+        specs.push(parse_spec(member)?);
+    }
+    (!specs.is_empty()).then_some(specs)
+}
+
+fn parse_spec(member: &[u8]) -> Option<RangeSpec> {
+    let at = member.iter().position(|&byte| byte == b'-')?;
+    let (first, last) = (&member[..at], &member[at + 1..]);
+    if first.is_empty() {
+        return Some(RangeSpec::Suffix(offset(last)?));
+    }
+    let first = offset(first)?;
+    let last = if last.is_empty() { None } else { Some(offset(last)?) };
+    last.is_none_or(|last| first <= last).then_some(RangeSpec::From(first, last))
+}
+
+/// Digits; what does not fit is as far as one can count.
+fn offset(text: &[u8]) -> Option<u64> {
+    let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    is_number.then(|| {
+        let add = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+        text.iter().try_fold(0, add).unwrap_or(u64::MAX)
+    })
+}
+
+/// Joins what overlaps or nearly touches; ranges that overlap more than twice are answered with the whole.
+fn plan(specs: &[RangeSpec], complete_length: u64) -> RangePlan {
+    let ranges: Vec<ByteRange> = specs.iter().filter_map(|spec| spec.resolve(complete_length)).collect();
+    let asked = ranges.iter().fold(0u64, |sum, range| sum.saturating_add(range.len()));
+    if ranges.is_empty() {
+        return RangePlan::Unsatisfiable;
+    }
+    if ranges.len() > 1 && asked > complete_length {
+        return RangePlan::Whole;
+    }
+    let mut joined: Vec<ByteRange> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        join(&mut joined, range);
+    }
+    match joined.as_slice() {
+        [one] => RangePlan::Single(*one),
+        _ => RangePlan::Multi(joined),
+    }
+}
+
+/// Adds a range, merged with every one that it overlaps or nearly touches; the merged one takes the earliest's place.
+fn join(joined: &mut Vec<ByteRange>, range: ByteRange) {
+    let is_near = |a: ByteRange, b: ByteRange| {
+        a.first <= b.last.saturating_add(GAP_MAX + 1) && b.first <= a.last.saturating_add(GAP_MAX + 1)
+    };
+    let mut merged = range;
+    let mut place = joined.len();
+    while let Some(at) = joined.iter().position(|&known| is_near(known, merged)) {
+        let known = joined.remove(at);
+        merged = ByteRange { first: known.first.min(merged.first), last: known.last.max(merged.last) };
+        place = place.min(at);
+    }
+    joined.insert(place.min(joined.len()), merged);
+}
+
+/// The value of `Content-Range` in bytes. RFC 9110 §14.4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentRange {
+    /// The bytes that the part has; `None` in a 416.
+    pub range: Option<ByteRange>,
+    /// The length of the whole, when it is known.
+    pub complete_length: Option<u64>,
+}
+
+impl ContentRange {
+    /// Reads the field; `None` when it is absent, came twice, is in another unit, or contradicts itself.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        Self::parse(field::single(headers, CONTENT_RANGE)?.as_bytes())
+    }
+
+    /// Reads a field value.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let (unit, rest) = value.split_at_checked(5)?;
+        let rest = rest.strip_prefix(b" ").filter(|_| unit.eq_ignore_ascii_case(b"bytes"))?;
+        let slash = rest.iter().position(|&byte| byte == b'/')?;
+        let complete_length = match &rest[slash + 1..] {
+            b"*" => None,
+            number => Some(exact(number)?),
+        };
+        let range = match &rest[..slash] {
+            b"*" => None,
+            range => {
+                let dash = range.iter().position(|&byte| byte == b'-')?;
+                Some(ByteRange::new(exact(&range[..dash])?, exact(&range[dash + 1..])?)?)
+            }
+        };
+        let is_inside = range.zip(complete_length).is_none_or(|(range, length)| range.last < length);
+        (is_inside && (range.is_some() || complete_length.is_some())).then_some(Self { range, complete_length })
+    }
+
+    /// The field value.
+    pub fn to_value(&self) -> HeaderValue {
+        HeaderValue::try_from(self.to_string()).expect("digits and signs are visible ASCII")
+    }
+}
+
+impl fmt::Display for ContentRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.range {
+            Some(range) => write!(f, "bytes {}-{}/", range.first, range.last)?,
+            None => f.write_str("bytes */")?,
+        }
+        match self.complete_length {
+            Some(length) => write!(f, "{length}"),
+            None => f.write_str("*"),
+        }
+    }
+}
+
+fn exact(text: &[u8]) -> Option<u64> {
+    offset(text).filter(|&number| number < u64::MAX)
+}

@@ -1,0 +1,139 @@
+//! Validators: asking the origin with ours, answering a client that asks with its own.
+//! RFC 9111 §4.3.1, §4.3.2; RFC 9110 §8.8, §13.
+
+use std::time::{Duration, SystemTime};
+
+use http::Method;
+use http::header::{
+    CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE, VARY,
+};
+
+use crate::field;
+use crate::http_date::{date_field, parse_http_date};
+use crate::request::PresentedRequest;
+use crate::stored_head::StoredHead;
+
+/// The fields that make a request a validation of a stored response. RFC 9111 §4.3.1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conditional {
+    /// `If-None-Match`: the stored entity tag.
+    pub if_none_match: Option<HeaderValue>,
+    /// `If-Modified-Since`: the stored `Last-Modified`, in its own spelling.
+    pub if_modified_since: Option<HeaderValue>,
+}
+
+impl Conditional {
+    /// The fields for a stored response; `None` when it has no validator.
+    pub fn of(stored: &StoredHead) -> Option<Self> {
+        let if_none_match = stored.entity_tag().map(crate::EntityTag::to_value);
+        let if_modified_since =
+            stored.last_modified().and_then(|_| field::single(stored.headers(), LAST_MODIFIED).cloned());
+        let has_any = if_none_match.is_some() || if_modified_since.is_some();
+        has_any.then_some(Self { if_none_match, if_modified_since })
+    }
+
+    /// Makes a request's fields a validation of the whole stored response: the client's own preconditions and its
+    /// range go (they are answered from the stored response afterwards), ours come.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        remove_preconditions(headers);
+        if let Some(value) = &self.if_none_match {
+            headers.insert(IF_NONE_MATCH, value.clone());
+        }
+        if let Some(value) = &self.if_modified_since {
+            headers.insert(IF_MODIFIED_SINCE, value.clone());
+        }
+    }
+}
+
+/// Removes a client's preconditions and its range, so that the origin answers with the whole representation.
+pub fn remove_preconditions(headers: &mut HeaderMap) {
+    for name in [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE] {
+        headers.remove(name);
+    }
+}
+
+/// What a client's preconditions say about a stored response. RFC 9110 §13.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// Answer with the stored response, or the part of it that is asked for.
+    Proceed,
+    /// Answer 304.
+    NotModified,
+    /// Answer 412.
+    Failed,
+}
+
+/// Evaluates a client's preconditions against the stored response that was selected for it.
+///
+/// Only for a stored 200: with any other status they are ignored (RFC 9110 §13.2.1). `If-Match` wins over
+/// `If-Unmodified-Since`, `If-None-Match` over `If-Modified-Since`. A stored response without `Last-Modified` is
+/// compared by its `Date` (RFC 9111 §4.3.2).
+pub fn evaluate_preconditions(request: &PresentedRequest<'_>, stored: &StoredHead, now: SystemTime) -> Precondition {
+    let is_read = request.method == Method::GET || request.method == Method::HEAD;
+    if stored.status() != http::StatusCode::OK || !is_read {
+        return Precondition::Proceed;
+    }
+    let modified = stored.last_modified();
+    match request.if_match() {
+        Some(tags) if !tags.strongly_match(stored.entity_tag()) => return Precondition::Failed,
+        Some(_) => {}
+        None => {
+            let since = request.date(IF_UNMODIFIED_SINCE, now);
+            if since.zip(modified).is_some_and(|(since, modified)| modified > since) {
+                return Precondition::Failed;
+            }
+        }
+    }
+    let is_unchanged = match request.if_none_match() {
+        Some(tags) => tags.weakly_match(stored.entity_tag()),
+        None => {
+            let since = request.date(IF_MODIFIED_SINCE, now);
+            since.is_some_and(|since| modified.unwrap_or(stored.date()) <= since)
+        }
+    };
+    if is_unchanged { Precondition::NotModified } else { Precondition::Proceed }
+}
+
+/// The fields of a 304 answered from a stored response: those that RFC 9110 §15.4.5 asks for, and `Last-Modified`
+/// when there is no entity tag. `reuse_headers` are the stored response's with the `Age` of now.
+pub fn not_modified_head(reuse_headers: &HeaderMap) -> HeaderMap {
+    let mut head = HeaderMap::new();
+    let sent = [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY, SET_COOKIE, http::header::AGE];
+    let targeted = crate::targeted::CDN_CACHE_CONTROL;
+    let modified = (!reuse_headers.contains_key(ETAG)).then_some(LAST_MODIFIED);
+    for name in sent.into_iter().chain([targeted]).chain(modified) {
+        for value in reuse_headers.get_all(&name) {
+            head.append(name.clone(), value.clone());
+        }
+    }
+    head
+}
+
+/// Whether the part that a client asks for is of the stored representation, by its `If-Range`; true without one.
+/// RFC 9110 §13.1.5: an entity tag must match strongly, a date exactly and only when `Last-Modified` is a strong
+/// validator, that is, at least one second older than `Date` (§8.8.2.2).
+pub(crate) fn if_range_matches(request: &PresentedRequest<'_>, stored: &StoredHead) -> bool {
+    if !request.headers.contains_key(IF_RANGE) {
+        return true;
+    }
+    let Some(value) = field::single(request.headers, IF_RANGE) else { return false };
+    if let Some(tag) = crate::EntityTag::parse(value.as_bytes()) {
+        return stored.entity_tag().is_some_and(|own| own.strongly_equals(&tag));
+    }
+    let asked = parse_http_date(value.as_bytes(), stored.date());
+    asked.is_some() && asked == strong_last_modified(stored)
+}
+
+/// `Last-Modified` when it identifies the bytes: the origin generated the response at least a second later.
+pub(crate) fn strong_last_modified(stored: &StoredHead) -> Option<SystemTime> {
+    let date = date_field(stored.headers(), DATE, stored.date())?;
+    stored
+        .last_modified()
+        .filter(|&modified| date.duration_since(modified).is_ok_and(|gap| gap >= Duration::from_secs(1)))
+}
+
+/// Whether one field line of a list field is there once in both heads with the same bytes.
+pub(crate) fn same_value(a: &HeaderMap, b: &HeaderMap, name: &HeaderName) -> bool {
+    a.get_all(name).into_iter().eq(b.get_all(name))
+}
