@@ -11,13 +11,17 @@ const KNOWN: [&[u8]; 5] = [b"gzip", b"br", b"zstd", b"deflate", b"compress"];
 /// More codings than this on one body are no real response, and each costs a walk over the request's field.
 const CODINGS_MAX: usize = 4;
 
-/// A coding's name in lower case, its `x-` alias resolved (RFC 9110 §8.4.1).
-fn canonical(coding: &[u8]) -> Vec<u8> {
-    match coding.to_ascii_lowercase().as_slice() {
-        b"x-gzip" => b"gzip".to_vec(),
-        b"x-compress" => b"compress".to_vec(),
-        other => other.to_vec(),
+/// A coding's name without its `x-` alias (RFC 9110 §8.4.1); names ignore case.
+fn alias_resolved(coding: &[u8]) -> &[u8] {
+    match coding.strip_prefix(b"x-").or_else(|| coding.strip_prefix(b"X-")) {
+        Some(name) if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"compress") => name,
+        _ => coding,
     }
+}
+
+/// A coding's one spelling: in lower case, its alias resolved.
+fn canonical(coding: &[u8]) -> Vec<u8> {
+    alias_resolved(coding).to_ascii_lowercase()
 }
 
 /// The content codings of a response in the order in which they were applied; `identity` left out.
@@ -61,7 +65,7 @@ fn weight_of(headers: &HeaderMap, wanted: &[u8]) -> Option<u16> {
     let mut any = None;
     for member in field::members(headers, ACCEPT_ENCODING) {
         let (coding, weight) = weighted(member);
-        if canonical(coding) == wanted {
+        if alias_resolved(coding).eq_ignore_ascii_case(wanted) {
             return Some(weight);
         }
         if coding == b"*" {

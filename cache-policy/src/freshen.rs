@@ -4,16 +4,16 @@ use std::time::SystemTime;
 
 use http::StatusCode;
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED,
-    VARY,
+    ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap,
+    HeaderName, LAST_MODIFIED, VARY,
 };
 
 use crate::entity_tag::EntityTag;
-use crate::http_date::date_field;
+use crate::http_date::{date_field, format_http_date};
 use crate::request::PresentedRequest;
-use crate::site_rule::sets_cookie;
-use crate::storable::{NotStorable, storable};
+use crate::storable::NotStorable;
 use crate::stored_head::StoredHead;
+use crate::vary::Vary;
 
 /// What validation did to a stored response.
 #[derive(Clone, Debug)]
@@ -23,8 +23,14 @@ pub enum Freshening {
     /// The origin speaks of another representation: the stored response is left as it is, and not used for this
     /// request. Forward without conditions.
     NotSelected,
-    /// The origin no longer lets it be stored: remove it. For this one request it may still be the answer.
-    EndsStorage(NotStorable),
+    /// The origin no longer lets it be stored: remove it. To this one request the updated head, with the stored body,
+    /// is still the answer.
+    EndsStorage {
+        /// Why.
+        reason: NotStorable,
+        /// The updated head.
+        head: Box<StoredHead>,
+    },
 }
 
 /// Updates a stored response by a 304 to our validation of it.
@@ -73,9 +79,8 @@ fn selects(stored: &StoredHead, not_modified: &HeaderMap, response_time: SystemT
         return stored.entity_tag().is_some_and(|own| own.weakly_equals(&tag));
     }
     match date_field(not_modified, LAST_MODIFIED, response_time) {
-        // Without a tag in the 304, a stored tag was matched by the origin, whatever the dates say.
-        Some(modified) if stored.entity_tag().is_none() => stored.last_modified() == Some(modified),
-        _ => true,
+        Some(modified) => stored.last_modified().is_none_or(|own| own == modified),
+        None => true,
     }
 }
 
@@ -88,33 +93,51 @@ fn updated(
 ) -> Freshening {
     let mut parts = stored.parts().clone();
     let mut fields = new.clone();
-    if request.options.is_school() && sets_cookie(&fields) {
-        crate::site_rule::anonymise_response(&mut fields);
+    if request.options.is_school() {
+        crate::site_rule::anonymise_response(&mut fields); // deviation `set-cookie`
     }
     crate::hop_by_hop::remove_hop_by_hop(&mut fields);
-    parts.headers.remove(AGE); // it told the age of what is now confirmed
+    // What told the age of the stored response tells nothing of what is now confirmed.
+    parts.headers.remove(AGE);
+    if date_field(&fields, DATE, response_time).is_none() {
+        fields.insert(DATE, format_http_date(response_time));
+    }
     for name in fields.keys().filter(|name| is_updated(name, stored, new)) {
         parts.headers.remove(name);
         for value in fields.get_all(name) {
             parts.headers.append(name, value.clone());
         }
     }
-    // What may be stored is asked again, of the whole as it now stands (a 304 may bring `private` or `no-store`).
-    let get = PresentedRequest { method: &parts.method, ..request.clone() };
-    if let Err(reason) = storable(&get, parts.status, &parts.headers) {
-        return Freshening::EndsStorage(reason);
-    }
     parts.request_time = request_time;
     parts.response_time = response_time;
     parts.is_marked_stale = false;
-    Freshening::Freshened(Box::new(StoredHead::from_parts(parts, request.rule, request.options)))
+    // Whether it may be stored is asked again, of the whole as it now stands: a 304 may bring `private` or `no-store`.
+    let head = Box::new(StoredHead::from_parts(parts, request.rule, request.options));
+    match head.not_storable().or_else(|| vary_objection(stored, new)) {
+        Some(reason) => Freshening::EndsStorage { reason, head },
+        None => Freshening::Freshened(head),
+    }
+}
+
+/// The stored response stays selected by the fields that its own `Vary` names. When a 304 names further ones, nobody
+/// knows their values in the request that it answered; `Accept-Encoding` alone is judged by the coding of the body.
+fn vary_objection(stored: &StoredHead, new: &HeaderMap) -> Option<NotStorable> {
+    match Vary::of(new) {
+        Vary::Star => Some(NotStorable::VaryStar),
+        Vary::Fields(names) => {
+            let is_known = |name: &HeaderName| {
+                name == ACCEPT_ENCODING || stored.parts().selecting.iter().any(|(known, _)| known == name)
+            };
+            (!names.iter().all(is_known)).then_some(NotStorable::VaryChanged)
+        }
+    }
 }
 
 fn is_updated(name: &HeaderName, stored: &StoredHead, new: &HeaderMap) -> bool {
     match *name {
         // They describe the bytes that we hold, which a 304 does not carry. RFC 9111 §3.2.
         CONTENT_LENGTH | CONTENT_ENCODING | CONTENT_TYPE | CONTENT_RANGE => false,
-        // The values that selected the stored response were taken by the stored Vary.
+        // It belongs to the selecting values that were taken when the response was stored; see `vary_objection`.
         VARY => false,
         // A weak tag in place of our strong one would lose what we know about the bytes.
         ETAG => EntityTag::of(new).is_some_and(|new| !(new.weak && stored.entity_tag().is_some_and(|own| !own.weak))),

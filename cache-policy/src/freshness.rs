@@ -95,19 +95,11 @@ fn heuristic(basis: &Basis<'_>, options: &Options) -> Option<Duration> {
 
 /// The lifetime under the operator's rule.
 pub(crate) fn under_rule(lifetime: Lifetime, basis: &Basis<'_>, rule: &SiteRule, overrode: &mut Overrode) -> Lifetime {
-    let mut duration = lifetime.duration;
-    if let Some(min) = rule.fresh_min.filter(|&min| min > duration && floor_applies(basis.status)) {
-        duration = min;
-        overrode.lifetime_raised = true;
-    }
-    if let Some(max) = rule.fresh_max.filter(|&max| max < duration) {
-        duration = max;
-        overrode.lifetime_raised &= max > lifetime.duration;
-        overrode.lifetime_lowered = max < lifetime.duration;
-    }
-    if rule.fresh_min.is_some() && floor_applies(basis.status) && basis.directives.no_cache == Scope::Whole {
-        overrode.no_cache = true;
-    }
+    let floor = rule.fresh_min.filter(|_| floor_applies(basis.status));
+    let duration = lifetime.duration.max(floor.unwrap_or_default()).min(rule.fresh_max.unwrap_or(Duration::MAX));
+    overrode.lifetime_raised = duration > lifetime.duration;
+    overrode.lifetime_lowered = duration < lifetime.duration;
+    overrode.no_cache = floor.is_some() && basis.directives.no_cache == Scope::Whole;
     Lifetime { duration, ..lifetime }
 }
 

@@ -1,12 +1,15 @@
 //! Fields that belong to one connection: neither stored nor forwarded. RFC 9110 §7.6.1, RFC 9111 §3.1.
 
-use http::header::{CONNECTION, HeaderMap, HeaderName};
+use http::header::{
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, DATE, EXPIRES, HOST, HeaderMap, HeaderName,
+    PRAGMA, VARY,
+};
 
 use crate::field;
 
 /// Fields for one hop whether or not `Connection` names them. `Proxy-Authenticate`, `Proxy-Authorization` and
 /// `Proxy-Authentication-Info` are for the next proxy, which we are (RFC 9110 §11.7).
-pub const HOP_BY_HOP: [HeaderName; 12] = [
+pub const HOP_BY_HOP: [HeaderName; 11] = [
     HeaderName::from_static("connection"),
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-authenticate"),
@@ -18,7 +21,21 @@ pub const HOP_BY_HOP: [HeaderName; 12] = [
     HeaderName::from_static("transfer-encoding"),
     HeaderName::from_static("upgrade"),
     HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("alt-used"),
+];
+
+/// Fields that `Connection` cannot remove: caches and framing depend on them end to end, so naming one there is an
+/// error (RFC 9110 §7.6.1) or an attack.
+const NEVER_HOP_BY_HOP: [HeaderName; 10] = [
+    AGE,
+    CACHE_CONTROL,
+    crate::targeted::CDN_CACHE_CONTROL,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    DATE,
+    EXPIRES,
+    HOST,
+    PRAGMA,
+    VARY,
 ];
 
 /// Removes what belongs to the connection, including every field that `Connection` names.
@@ -27,7 +44,8 @@ pub const HOP_BY_HOP: [HeaderName; 12] = [
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> =
         field::members(headers, CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    let named = named.iter().filter(|name| !NEVER_HOP_BY_HOP.contains(name));
+    for name in named.chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
 }

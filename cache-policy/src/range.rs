@@ -134,7 +134,9 @@ fn plan(specs: &[RangeSpec], complete_length: u64) -> RangePlan {
     let ranges: Vec<ByteRange> = specs.iter().filter_map(|spec| spec.resolve(complete_length)).collect();
     let asked = ranges.iter().fold(0u64, |sum, range| sum.saturating_add(range.len()));
     if ranges.is_empty() {
-        return RangePlan::Unsatisfiable;
+        // The end of an empty representation is satisfiable, but no Content-Range can say so.
+        let is_empty_end = |spec: &RangeSpec| complete_length == 0 && matches!(spec, RangeSpec::Suffix(1..));
+        return if specs.iter().any(is_empty_end) { RangePlan::Whole } else { RangePlan::Unsatisfiable };
     }
     if ranges.len() > 1 && asked > complete_length {
         return RangePlan::Whole;

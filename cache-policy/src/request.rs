@@ -1,5 +1,6 @@
 //! A request as the cache sees it, parsed once at the edge; and whether it may use the shared cache at all.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use http::header::{
@@ -14,7 +15,7 @@ use crate::school::{self, Cookies};
 use crate::site_rule::SiteRule;
 
 /// A request presented to the cache, with the operator's rule for its path. RFC 9111 §2 ("presented request").
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PresentedRequest<'a> {
     /// The method; case matters (RFC 9110 §9.1).
     pub method: &'a Method,
@@ -80,6 +81,18 @@ impl<'a> PresentedRequest<'a> {
 
     pub(crate) fn date(&self, name: http::HeaderName, now: SystemTime) -> Option<SystemTime> {
         crate::http_date::date_field(self.headers, name, now)
+    }
+}
+
+/// Leaves out the query and the fields, which may carry credentials.
+impl fmt::Debug for PresentedRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresentedRequest")
+            .field("method", self.method)
+            .field("host", &self.target_uri.host())
+            .field("path", &self.target_uri.path())
+            .field("directives", &self.directives)
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,15 +4,21 @@
 //! another. So the profile would rather forward once too often. [`DEVIATIONS`] is the table that the documentation
 //! quotes. An anonymous rule ([`crate::SiteRule::anonymous`]) lifts the ones about cookies, tokens and credentials.
 
+use std::time::{Duration, SystemTime};
+
+use http::Uri;
 use http::header::{
-    AUTHORIZATION, CONTENT_TYPE, COOKIE, EXPECT, HeaderMap, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE,
+    AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, EXPECT, HeaderMap, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE,
 };
-use http::{StatusCode, Uri};
 
 use crate::cache_control::ResponseDirectives;
 use crate::field::MEMBERS_MAX;
+use crate::freshness::{self, Basis};
+use crate::http_date::date_field;
+use crate::options::Options;
 use crate::request::{Pass, PresentedRequest};
-use crate::storable::NotStorable;
+use crate::site_rule::{SiteRule, sets_cookie};
+use crate::storable::{Kept, NotStorable};
 
 /// One difference between the school profile and RFC 9111.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,10 +121,14 @@ impl Cookies {
     }
 
     fn named(name: &[u8]) -> Self {
-        if COUNTER_COOKIE_PREFIXES.iter().any(|prefix| name.starts_with(prefix.as_bytes())) {
+        let name = String::from_utf8_lossy(name);
+        let is_counter = |pattern: &&str| match pattern.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == **pattern,
+        };
+        if COUNTER_COOKIES.iter().any(is_counter) {
             return Self::Counters;
         }
-        let name = String::from_utf8_lossy(name);
         let is_session = SESSION_COOKIE_PARTS.iter().any(|part| name.contains(part))
             || SESSION_COOKIE_ENDS.iter().any(|end| name.ends_with(end));
         if is_session { Self::Session } else { Self::Other }
@@ -131,19 +141,30 @@ impl Cookies {
 }
 
 /// Cookies of Google Analytics and its ads, Yandex Metrica, top.mail.ru, Matomo, Facebook, Hotjar and Clarity: set by
-/// scripts for scripts. Lower case.
-pub const COUNTER_COOKIE_PREFIXES: [&str; 13] = [
+/// scripts for scripts. Lower case; `*` stands for any ending.
+pub const COUNTER_COOKIES: [&str; 24] = [
     "_ga",
+    "_ga_*",
+    "_gat",
+    "_gat_*",
     "_gid",
-    "_gcl_",
-    "__utm",
-    "_ym_",
-    "tmr_",
-    "_pk_id",
-    "_pk_ses",
-    "_pk_ref",
+    "_gac_*",
+    "_gcl_*",
+    "__utma",
+    "__utmb",
+    "__utmc",
+    "__utmt",
+    "__utmv",
+    "__utmz",
+    "_ym_*",
+    "tmr_*",
+    "_pk_id.*",
+    "_pk_ses.*",
+    "_pk_ref.*",
     "_fbp",
-    "_hjsession",
+    "_fbc",
+    "_hjsessionuser_*",
+    "_hjsession_*",
     "_clck",
     "_clsk",
 ];
@@ -195,7 +216,7 @@ pub const TOKEN_PARAMETER_ENDS: [&str; 6] = ["token", "signature", "_sig", "cred
 pub fn has_token(target: &Uri) -> bool {
     let in_query = target.query().unwrap_or_default().split(['&', ';']);
     let in_path = target.path().split(';').skip(1);
-    let mut names = in_query.chain(in_path).map(|pair| pair.split('=').next().unwrap_or_default());
+    let mut names = in_query.chain(in_path).map(|pair| pair.split(['=', '/']).next().unwrap_or_default());
     // A target with more parameters than we care to read is not worth sharing.
     names.by_ref().take(MEMBERS_MAX).any(is_token_parameter) || names.next().is_some()
 }
@@ -241,34 +262,41 @@ pub(crate) fn may_share(request: &PresentedRequest<'_>) -> Result<(), Pass> {
     Ok(())
 }
 
-/// The deviations `set-cookie`, `cookie-stored`, `error-without-freshness` and `provoked-error`.
-pub(crate) fn may_store(
-    request: &PresentedRequest<'_>,
-    status: StatusCode,
-    headers: &HeaderMap,
-    directives: &ResponseDirectives,
-    has_explicit_freshness: bool,
-) -> Result<(), NotStorable> {
-    if !request.options.is_school() {
+/// The deviations `set-cookie` and `cookie-stored`.
+pub(crate) fn may_keep(kept: &Kept<'_>, rule: &SiteRule, options: &Options) -> Result<(), NotStorable> {
+    if !options.is_school() || rule.anonymous {
         return Ok(());
     }
-    if !request.rule.anonymous {
-        if crate::site_rule::sets_cookie(headers) {
-            return Err(NotStorable::SetCookie);
-        }
-        if request.cookies.may_decide_content() && !is_declared_shared(directives) {
-            return Err(NotStorable::CookieOnRequest);
-        }
+    if sets_cookie(kept.headers) {
+        return Err(NotStorable::SetCookie);
     }
-    if !status.is_success() {
-        if !has_explicit_freshness {
-            return Err(NotStorable::ErrorWithoutFreshness);
-        }
-        if may_have_provoked(request) {
-            return Err(NotStorable::ProvokedError);
-        }
+    if kept.request_had_cookies && !is_declared_shared(kept.directives) {
+        return Err(NotStorable::CookieOnRequest);
     }
     Ok(())
+}
+
+/// The deviations `error-without-freshness` and `provoked-error`.
+///
+/// Without `Date` the time of an `Expires` is not judged, and so does not count as freshness.
+pub(crate) fn check_error(
+    request: &PresentedRequest<'_>,
+    kept: &Kept<'_>,
+    is_targeted: bool,
+) -> Result<(), NotStorable> {
+    if !request.options.is_school() || kept.status.is_success() {
+        return Ok(());
+    }
+    let date = date_field(kept.headers, DATE, SystemTime::UNIX_EPOCH);
+    let has_directive = kept.directives.s_maxage.is_present() || kept.directives.max_age.is_present();
+    let (status, headers, directives) = (kept.status, kept.headers, kept.directives);
+    let basis = Basis { status, headers, directives, is_targeted, date: date.unwrap_or(SystemTime::UNIX_EPOCH) };
+    let lifetime = freshness::lifetime(&basis, request.options);
+    let is_known = has_directive || date.is_some();
+    if !(is_known && lifetime.source.is_explicit() && lifetime.duration > Duration::ZERO) {
+        return Err(NotStorable::ErrorWithoutFreshness);
+    }
+    if may_have_provoked(request) { Err(NotStorable::ProvokedError) } else { Ok(()) }
 }
 
 /// The deviation `cookie-reused`.

@@ -45,9 +45,9 @@ pub enum StalePermission {
 
 /// Whether a stored response may answer because the origin failed.
 ///
-/// Never against `must-revalidate`, `proxy-revalidate`, `no-cache` or `s-maxage`. Inside a rule's `stale_max` always;
-/// without a rule inside `stale-if-error`, and, when no answer came at all, as long as the options say. An answer with
-/// an error needs a rule or `stale-if-error`.
+/// Never against `must-revalidate`, `proxy-revalidate`, `no-cache` or `s-maxage`. A rule's `stale_max` decides for how
+/// long; without one `stale-if-error`, or else [`crate::Options::stale_max`]: an answer with a server error may be
+/// taken as no answer at all (RFC 9111 §4.3.3).
 pub fn stale_allowed(
     stored: &StoredHead,
     request: &PresentedRequest<'_>,
@@ -72,17 +72,12 @@ pub fn stale_allowed(
     } else if stored.directives().forbids_stale() {
         None
     } else {
-        permission(stored, request, cause, stale_for)
+        permission(stored, request, stale_for)
     };
     by.map(|by| StaleUse { age: stored.current_age(now), stale_for, by })
 }
 
-fn permission(
-    stored: &StoredHead,
-    request: &PresentedRequest<'_>,
-    cause: StaleCause,
-    stale_for: Duration,
-) -> Option<StalePermission> {
+fn permission(stored: &StoredHead, request: &PresentedRequest<'_>, stale_for: Duration) -> Option<StalePermission> {
     if let Some(max) = request.rule.stale_max {
         return (stale_for <= max).then_some(StalePermission::Rule);
     }
@@ -91,6 +86,5 @@ fn permission(
     if by_response.max(by_request).is_some_and(|max| stale_for <= max) {
         return Some(StalePermission::StaleIfError);
     }
-    let is_silent = !matches!(cause, StaleCause::OriginError(_));
-    (is_silent && stale_for <= request.options.stale_max).then_some(StalePermission::Disconnected)
+    (stale_for <= request.options.stale_max).then_some(StalePermission::Disconnected)
 }

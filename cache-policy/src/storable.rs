@@ -7,9 +7,10 @@ use crate::cache_control::{ResponseDirectives, Scope};
 use crate::freshness;
 use crate::invalidation;
 use crate::key::CacheKey;
+use crate::options::Options;
 use crate::request::{Pass, PresentedRequest, may_share};
 use crate::school;
-use crate::site_rule::{Overrode, sets_cookie};
+use crate::site_rule::{Overrode, SiteRule, sets_cookie};
 use crate::stored_head::effective_directives;
 use crate::vary::{self, Vary};
 
@@ -53,6 +54,8 @@ pub enum NotStorable {
     VaryStar,
     /// `Vary` names a credential that the request carried; it must not be written to disk.
     VaryCredential,
+    /// A 304 brought a `Vary` with further fields, so nobody knows for whom the stored response is.
+    VaryChanged,
     /// Neither explicit freshness nor a status that may be stored without it.
     NoFreshness,
     /// `Set-Cookie` (school profile).
@@ -71,7 +74,7 @@ pub enum NotStorable {
 
 impl NotStorable {
     /// Every reason, for documentation and metrics.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Method,
         Self::Head,
         Self::Interim,
@@ -86,6 +89,7 @@ impl NotStorable {
         Self::Authorization,
         Self::VaryStar,
         Self::VaryCredential,
+        Self::VaryChanged,
         Self::NoFreshness,
         Self::SetCookie,
         Self::CookieOnRequest,
@@ -112,6 +116,7 @@ impl NotStorable {
             Self::Authorization => "authorization",
             Self::VaryStar => "vary-star",
             Self::VaryCredential => "vary-credential",
+            Self::VaryChanged => "vary-changed",
             Self::NoFreshness => "no-freshness",
             Self::SetCookie => "set-cookie",
             Self::CookieOnRequest => "cookie-on-request",
@@ -134,31 +139,54 @@ pub fn storable(
     status: StatusCode,
     headers: &HeaderMap,
 ) -> Result<Storable, NotStorable> {
-    let (directives, is_targeted) = effective_directives(headers, request.options);
-    let mut overrode = Overrode::default();
     check_status(status)?;
     check_request(request, status, headers)?;
-    check_directives(request, status, &directives, &mut overrode)?;
-    check_authorization(request, &directives)?;
-    check_vary(request, headers)?;
-    let is_explicit = says_freshness(headers, &directives, is_targeted);
-    school::may_store(request, status, headers, &directives, is_explicit)?;
-    let by_rule = request.rule.fresh_min.is_some() && freshness::floor_applies(status);
-    if !(is_explicit || directives.public || by_rule || freshness::is_heuristically_cacheable(status)) {
-        return Err(NotStorable::NoFreshness);
+    let (directives, is_targeted) = effective_directives(headers, request.options);
+    let kept = Kept {
+        status,
+        headers,
+        directives: &directives,
+        request_had_cookies: request.cookies.may_decide_content(),
+        request_had_authorization: request.has_authorization,
+    };
+    let overrode = may_keep(&kept, request.rule, request.options)?;
+    if let Vary::Fields(names) = Vary::of(headers)
+        && vary::names_credential(request, &names)
+    {
+        return Err(NotStorable::VaryCredential);
     }
-    if request.method == Method::POST && !is_explicit {
-        return Err(NotStorable::Method);
-    }
-    overrode.set_cookie = request.rule.anonymous && sets_cookie(headers);
+    check_freshness(request, &kept, is_targeted)?;
     Ok(Storable { overrode })
 }
 
-/// `max-age`, `s-maxage` or `Expires` is there (RFC 9111 §3 does not ask whether it is valid).
-fn says_freshness(headers: &HeaderMap, directives: &ResponseDirectives, is_targeted: bool) -> bool {
-    directives.max_age.is_present()
-        || directives.s_maxage.is_present()
-        || (!is_targeted && headers.contains_key(EXPIRES))
+/// What decides whether a response may be, and stay, in a shared store, whoever asks next.
+pub(crate) struct Kept<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) directives: &'a ResponseDirectives,
+    pub(crate) request_had_cookies: bool,
+    pub(crate) request_had_authorization: bool,
+}
+
+/// Whether a response may be in a shared store; asked when it comes, when a 304 has changed it, and when it is restored
+/// under a rule that may have changed.
+pub(crate) fn may_keep(kept: &Kept<'_>, rule: &SiteRule, options: &Options) -> Result<Overrode, NotStorable> {
+    if rule.never_store {
+        return Err(NotStorable::RuleNeverStore);
+    }
+    let mut overrode = Overrode { set_cookie: rule.anonymous && sets_cookie(kept.headers), ..Overrode::default() };
+    check_directives(kept, rule, &mut overrode)?;
+    let directives = kept.directives;
+    // RFC 9111 §3.5
+    let allowed = directives.public || directives.must_revalidate || directives.s_maxage.value().is_some();
+    if kept.request_had_authorization && !allowed {
+        return Err(NotStorable::Authorization);
+    }
+    if Vary::of(kept.headers) == Vary::Star {
+        return Err(NotStorable::VaryStar);
+    }
+    school::may_keep(kept, rule, options)?;
+    Ok(overrode)
 }
 
 fn check_status(status: StatusCode) -> Result<(), NotStorable> {
@@ -176,62 +204,47 @@ fn check_request(request: &PresentedRequest<'_>, status: StatusCode, headers: &H
     if request.method == Method::HEAD {
         return Err(NotStorable::Head);
     }
-    if request.method == Method::POST && !answers_for_own_uri(request, status, headers) {
-        return Err(NotStorable::Method);
-    }
-    match may_share(request) {
-        Ok(()) => {}
-        Err(Pass::Method) if request.method == Method::POST => {
-            if request.rule.never_store {
-                return Err(NotStorable::RuleNeverStore);
-            }
-            school::may_share(request).map_err(not_storable)?;
-        }
-        Err(pass) => return Err(not_storable(pass)),
-    }
-    if request.directives.no_store { Err(NotStorable::RequestNoStore) } else { Ok(()) }
-}
-
-fn not_storable(pass: Pass) -> NotStorable {
-    match pass {
+    let shares = match may_share(request) {
+        Err(Pass::Method) if answers_for_own_uri(request, status, headers) => school::may_share(request),
+        shares => shares,
+    };
+    shares.map_err(|pass| match pass {
         Pass::Method => NotStorable::Method,
         Pass::RuleNeverStore => NotStorable::RuleNeverStore,
         Pass::Authorization => NotStorable::Authorization,
         Pass::SessionCookie => NotStorable::SessionCookie,
         Pass::TokenInQuery => NotStorable::TokenInQuery,
-    }
+    })?;
+    if request.directives.no_store { Err(NotStorable::RequestNoStore) } else { Ok(()) }
 }
 
 /// A successful `POST` response that says, by `Content-Location`, that it is what a `GET` of the same URI would give.
+/// RFC 9110 §9.3.3.
 fn answers_for_own_uri(request: &PresentedRequest<'_>, status: StatusCode, headers: &HeaderMap) -> bool {
     let location = crate::field::single(headers, CONTENT_LOCATION);
     let Some(location) = location.and_then(|value| invalidation::resolve(request.target_uri, value)) else {
         return false;
     };
-    let own = CacheKey::new(request.target_uri, &Default::default());
-    status.is_success() && own.is_some() && own == CacheKey::new(&location, &Default::default())
+    let exact = SiteRule::default();
+    let own = CacheKey::new(request.target_uri, &exact);
+    let names_own = own.is_some() && own == CacheKey::new(&location, &exact);
+    request.method == Method::POST && status.is_success() && names_own
 }
 
 /// `no-store`, `private` and `must-understand`, and where a rule sets them aside.
-fn check_directives(
-    request: &PresentedRequest<'_>,
-    status: StatusCode,
-    directives: &ResponseDirectives,
-    overrode: &mut Overrode,
-) -> Result<(), NotStorable> {
-    let rule = request.rule;
-    if directives.must_understand {
+fn check_directives(kept: &Kept<'_>, rule: &SiteRule, overrode: &mut Overrode) -> Result<(), NotStorable> {
+    if kept.directives.must_understand {
         // With a status that we understand, `no-store` is to be ignored (RFC 9111 §5.2.2.3).
-        if !is_understood(status) {
+        if !is_understood(kept.status) {
             return Err(NotStorable::MustUnderstand);
         }
-    } else if directives.no_store {
+    } else if kept.directives.no_store {
         if !(rule.anonymous && rule.fresh_min.is_some()) {
             return Err(NotStorable::NoStore);
         }
         overrode.no_store = true;
     }
-    if directives.private == Scope::Whole {
+    if kept.directives.private == Scope::Whole {
         if !rule.anonymous {
             return Err(NotStorable::Private);
         }
@@ -245,16 +258,17 @@ fn is_understood(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200..=206 | 300..=305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505)
 }
 
-/// RFC 9111 §3.5.
-fn check_authorization(request: &PresentedRequest<'_>, directives: &ResponseDirectives) -> Result<(), NotStorable> {
-    let allowed = directives.public || directives.must_revalidate || directives.s_maxage.is_present();
-    if request.has_authorization && !allowed { Err(NotStorable::Authorization) } else { Ok(()) }
-}
-
-fn check_vary(request: &PresentedRequest<'_>, headers: &HeaderMap) -> Result<(), NotStorable> {
-    match Vary::of(headers) {
-        Vary::Star => Err(NotStorable::VaryStar),
-        Vary::Fields(names) if vary::names_credential(request, &names) => Err(NotStorable::VaryCredential),
-        Vary::Fields(_) => Ok(()),
+/// The last condition of RFC 9111 §3: something that says, or lets us say, how long the response is fresh.
+fn check_freshness(request: &PresentedRequest<'_>, kept: &Kept<'_>, is_targeted: bool) -> Result<(), NotStorable> {
+    let Kept { status, headers, directives, .. } = *kept;
+    let says_freshness = directives.max_age.is_present()
+        || directives.s_maxage.is_present()
+        || (!is_targeted && headers.contains_key(EXPIRES));
+    if request.method == Method::POST && !says_freshness {
+        return Err(NotStorable::Method);
     }
+    school::check_error(request, kept, is_targeted)?;
+    let by_rule = request.rule.fresh_min.is_some() && freshness::floor_applies(status);
+    let may = says_freshness || directives.public || by_rule || freshness::is_heuristically_cacheable(status);
+    if may { Ok(()) } else { Err(NotStorable::NoFreshness) }
 }

@@ -16,6 +16,7 @@ use crate::http_date::{date_field, format_http_date};
 use crate::options::Options;
 use crate::request::PresentedRequest;
 use crate::site_rule::{Overrode, SiteRule, anonymise_response};
+use crate::storable::{self, Kept, NotStorable};
 use crate::targeted::parse_targeted;
 use crate::vary::{self, Selecting, Vary};
 
@@ -36,6 +37,8 @@ pub struct StoredHeadParts {
     pub selecting: Vec<Selecting>,
     /// Whether the request carried a cookie by which a server may decide what to answer.
     pub request_had_cookies: bool,
+    /// Whether the request carried `Authorization` (RFC 9111 §3.5).
+    pub request_had_authorization: bool,
     /// Whether an operator has marked it stale (a soft purge). A validation ends that.
     pub is_marked_stale: bool,
 }
@@ -52,6 +55,7 @@ pub struct StoredHead {
     last_modified: Option<SystemTime>,
     codings: Vec<Vec<u8>>,
     by_result: bool,
+    not_storable: Option<NotStorable>,
 }
 
 impl StoredHead {
@@ -66,7 +70,7 @@ impl StoredHead {
     ) -> Self {
         let names = match Vary::of(&headers) {
             Vary::Fields(names) => names,
-            Vary::Star => Vec::new(), // not storable; without it nothing is selected wrongly, see `look_up`
+            Vary::Star => Vec::new(), // no request selects it
         };
         let parts = StoredHeadParts {
             method: request.method.clone(),
@@ -76,6 +80,7 @@ impl StoredHead {
             response_time,
             selecting: vary::selecting(request, names),
             request_had_cookies: request.cookies.may_decide_content(),
+            request_had_authorization: request.has_authorization,
             is_marked_stale: false,
         };
         Self::from_parts(parts, request.rule, request.options)
@@ -84,11 +89,21 @@ impl StoredHead {
     /// Restores a head from what a store wrote down; the rest is derived again under the rule and the options of now.
     pub fn from_parts(mut parts: StoredHeadParts, rule: &SiteRule, options: &Options) -> Self {
         let (directives, is_targeted) = effective_directives(&parts.headers, options);
+        let kept = Kept {
+            status: parts.status,
+            headers: &parts.headers,
+            directives: &directives,
+            request_had_cookies: parts.request_had_cookies,
+            request_had_authorization: parts.request_had_authorization,
+        };
+        let (mut overrode, not_storable) = match storable::may_keep(&kept, rule, options) {
+            Ok(overrode) => (overrode, None),
+            Err(reason) => (Overrode::default(), Some(reason)),
+        };
         remove_not_stored(&mut parts.headers, &directives, rule, parts.response_time);
         let headers = &parts.headers;
         let date = date_field(headers, DATE, parts.response_time).unwrap_or(parts.response_time);
         let basis = Basis { status: parts.status, headers, directives: &directives, is_targeted, date };
-        let mut overrode = Overrode::default();
         let lifetime = freshness::lifetime(&basis, options);
         let lifetime = freshness::under_rule(lifetime, &basis, rule, &mut overrode);
         let (request_time, response_time) = (parts.request_time, parts.response_time);
@@ -101,6 +116,7 @@ impl StoredHead {
             last_modified: date_field(headers, LAST_MODIFIED, date),
             codings: content_coding::of_response(headers),
             by_result: options.is_school(),
+            not_storable,
             directives,
             parts,
         }
@@ -131,7 +147,13 @@ impl StoredHead {
         &self.directives
     }
 
-    /// Where the operator's rule was followed and the origin said otherwise, about reuse.
+    /// Why it may no longer be stored, under the rule and options that it was restored with. No request selects it
+    /// then; the store may remove it.
+    pub fn not_storable(&self) -> Option<NotStorable> {
+        self.not_storable
+    }
+
+    /// Where the operator's rule was followed and the origin said otherwise.
     pub fn overrode(&self) -> Overrode {
         self.overrode
     }
@@ -196,7 +218,7 @@ impl StoredHead {
     /// Whether the presented request selects it: the same values in the fields that `Vary` names, and a content coding
     /// that the request accepts. RFC 9111 §4.1.
     pub fn is_selected_by(&self, request: &PresentedRequest<'_>) -> bool {
-        vary::matches(&self.parts.selecting, request, &self.codings)
+        self.not_storable.is_none() && vary::matches(&self.parts.selecting, request, &self.codings)
     }
 
     /// Bytes that are equal exactly for responses that replace each other under one [`crate::CacheKey`]; the store

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE, VARY,
+    CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
 };
 
 use crate::field;
@@ -66,12 +66,12 @@ pub enum Precondition {
 
 /// Evaluates a client's preconditions against the stored response that was selected for it.
 ///
-/// Only for a stored 200: with any other status they are ignored (RFC 9110 §13.2.1). `If-Match` wins over
+/// Only for a stored success: with any other status they are ignored (RFC 9110 §13.2.1). `If-Match` wins over
 /// `If-Unmodified-Since`, `If-None-Match` over `If-Modified-Since`. A stored response without `Last-Modified` is
 /// compared by its `Date` (RFC 9111 §4.3.2).
 pub fn evaluate_preconditions(request: &PresentedRequest<'_>, stored: &StoredHead, now: SystemTime) -> Precondition {
     let is_read = request.method == Method::GET || request.method == Method::HEAD;
-    if stored.status() != http::StatusCode::OK || !is_read {
+    if !stored.status().is_success() || !is_read {
         return Precondition::Proceed;
     }
     let modified = stored.last_modified();
@@ -95,19 +95,16 @@ pub fn evaluate_preconditions(request: &PresentedRequest<'_>, stored: &StoredHea
     if is_unchanged { Precondition::NotModified } else { Precondition::Proceed }
 }
 
-/// The fields of a 304 answered from a stored response: those that RFC 9110 §15.4.5 asks for, and `Last-Modified`
-/// when there is no entity tag. `reuse_headers` are the stored response's with the `Age` of now.
-pub fn not_modified_head(reuse_headers: &HeaderMap) -> HeaderMap {
-    let mut head = HeaderMap::new();
-    let sent = [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY, SET_COOKIE, http::header::AGE];
-    let targeted = crate::targeted::CDN_CACHE_CONTROL;
-    let modified = (!reuse_headers.contains_key(ETAG)).then_some(LAST_MODIFIED);
-    for name in sent.into_iter().chain([targeted]).chain(modified) {
-        for value in reuse_headers.get_all(&name) {
-            head.append(name.clone(), value.clone());
-        }
+/// The fields of a 304 answered from a stored response: all that [`StoredHead::reuse_headers`] gave, without those
+/// that describe the content, which the client has (RFC 9110 §15.4.5).
+pub fn not_modified_head(mut reuse_headers: HeaderMap) -> HeaderMap {
+    for name in [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE] {
+        reuse_headers.remove(name);
     }
-    head
+    if reuse_headers.contains_key(ETAG) {
+        reuse_headers.remove(LAST_MODIFIED);
+    }
+    reuse_headers
 }
 
 /// Whether the part that a client asks for is of the stored representation, by its `If-Range`; true without one.

@@ -34,7 +34,13 @@ impl Vary {
 }
 
 /// One selecting field of a stored response with the normalised value that the request had; `None` when it had none.
+///
+/// Of the `Accept` family the value itself; of every other field (`User-Agent`, `Referer`, `Origin`) only a digest,
+/// because it is written to disk and may tell who asked.
 pub type Selecting = (HeaderName, Option<Vec<u8>>);
+
+/// Length of a digest in bytes: long enough that no two values meet by chance or by design.
+const DIGEST_BYTES: usize = 32;
 
 /// The selecting fields of a response with their values in the request that it answered.
 pub(crate) fn selecting(request: &PresentedRequest<'_>, names: Vec<HeaderName>) -> Vec<Selecting> {
@@ -76,7 +82,13 @@ fn normalised(request: &PresentedRequest<'_>, name: &HeaderName) -> Option<Vec<u
     let members: Vec<Vec<u8>> = field::members(request.headers, name)
         .map(|member| if folds_case { folded(member) } else { member.to_vec() })
         .collect();
-    Some(members.join(&b", "[..]))
+    let value = members.join(&b", "[..]);
+    Some(if folds_case { value } else { digest(&value) })
+}
+
+fn digest(value: &[u8]) -> Vec<u8> {
+    let digest: [u8; DIGEST_BYTES] = *blake3::hash(value).as_bytes();
+    digest.to_vec()
 }
 
 fn folded(member: &[u8]) -> Vec<u8> {
