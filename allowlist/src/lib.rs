@@ -1,1 +1,39 @@
-//! To be filled.
+//! Which hosts and paths a school permits, and what may be done with them.
+//!
+//! A teacher edits one file, `allowlist.toml`. [`Allowlist::parse`] reads it into *sites* with *rules*
+//! ([`Site`], [`Rule`]) or refuses it with [`Diagnostic`]s that underline what is wrong. At work the list is
+//! asked one question, [`Allowlist::permit`], and its yes is a [`Permit`]: the proof that every outgoing
+//! connection must show. Only this crate can make one, and only from a match.
+//!
+//! ```compile_fail
+//! // A permit cannot be forged: its fields are private and it has no constructor.
+//! let permit = bulaq_allowlist::Permit { port: 443 };
+//! ```
+//!
+//! This crate never opens a socket, never reads a clock, and reads no file but the text it is given.
+#![forbid(unsafe_code)]
+
+mod allowlist;
+pub mod catalogue;
+mod diagnostic;
+mod explain;
+mod file;
+mod glob;
+mod host_name;
+mod path;
+mod permit;
+mod rule;
+mod site;
+
+pub use allowlist::Allowlist;
+pub use diagnostic::{Diagnostic, Severity};
+pub use explain::{Explanation, NearMiss, Verdict};
+pub use file::limits;
+pub use file::{Loaded, Rejected};
+pub use glob::{Glob, GlobError};
+pub use host_name::{HostName, HostNameError};
+pub use permit::{NotListed, Permit};
+pub use rule::Rule;
+pub use site::{
+    Class, HostEntry, HostPattern, Position, Prefetch, Scheme, Site, Source, StartPage, Title, TlsMode, Traffic,
+};

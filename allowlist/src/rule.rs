@@ -1,0 +1,153 @@
+//! One rule of a site: which requests it is for, and what it says about them.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::Method;
+
+use crate::glob::Glob;
+use crate::site::Position;
+
+/// What a site's file says about some of its paths. Plain values: `cache-policy` decides with them.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    pub(crate) path: Glob,
+    pub(crate) query: Option<Glob>,
+    pub(crate) methods: Vec<Method>,
+    pub(crate) at: Position,
+    pub(crate) ignore_query: Vec<Glob>,
+
+    /// Refuse such requests; the origin is not asked.
+    pub refuse: bool,
+    /// Never keep a response, whatever the origin says.
+    pub never_store: bool,
+    /// Everybody gets the same: drop cookies on the way to the origin and on the way back.
+    pub anonymous: bool,
+    /// A response is fresh for at least this long.
+    pub fresh_min: Option<Duration>,
+    /// A response is fresh for at most this long.
+    pub fresh_max: Option<Duration>,
+}
+
+impl Rule {
+    /// A rule for every request of a site, which says nothing.
+    pub(crate) fn silent(at: Position) -> Rule {
+        Rule {
+            path: Glob::everything(),
+            query: None,
+            methods: Vec::new(),
+            at,
+            ignore_query: Vec::new(),
+            refuse: false,
+            never_store: false,
+            anonymous: false,
+            fresh_min: None,
+            fresh_max: None,
+        }
+    }
+
+    /// The pattern of its paths.
+    pub fn path(&self) -> &Glob {
+        &self.path
+    }
+
+    /// The pattern of its queries; None means any, and no query at all.
+    pub fn query(&self) -> Option<&Glob> {
+        self.query.as_ref()
+    }
+
+    /// Its methods; none means every method.
+    pub fn methods(&self) -> &[Method] {
+        &self.methods
+    }
+
+    /// The names (patterns) of query parameters that don't select content.
+    pub fn ignore_query(&self) -> &[Glob] {
+        &self.ignore_query
+    }
+
+    /// Where it was written.
+    pub fn at(&self) -> Position {
+        self.at
+    }
+
+    /// Whether the rule lets nothing be kept longer or shorter, or by more people, than the origin says.
+    pub fn is_silent(&self) -> bool {
+        !self.refuse && !self.never_store && !self.lets_store()
+    }
+
+    /// Whether the rule makes caching easier or longer, so that it has no meaning where nothing is cached.
+    pub(crate) fn lets_store(&self) -> bool {
+        self.anonymous || self.fresh_min.is_some() || self.fresh_max.is_some() || !self.ignore_query.is_empty()
+    }
+
+    /// Whether the rule is for this request; `path` is normalised ([`crate::path::normalised`]).
+    pub(crate) fn is_for(&self, method: &Method, path: &str, query: Option<&str>) -> bool {
+        (self.methods.is_empty() || self.methods.contains(method))
+            && self.path.matches(path)
+            && self.query.as_ref().is_none_or(|glob| query.is_some_and(|query| glob.matches(query)))
+    }
+
+    /// Whether no request that is for `later` gets past this rule. May miss a case; never claims a wrong one.
+    pub(crate) fn covers(&self, later: &Rule) -> bool {
+        let methods = self.methods.is_empty()
+            || (!later.methods.is_empty() && later.methods.iter().all(|method| self.methods.contains(method)));
+        let query = match (&self.query, &later.query) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(earlier), Some(later)) => earlier.covers(later),
+        };
+        methods && query && self.path.covers(&later.path)
+    }
+
+    /// The query without the parameters that the rule ignores, in the order they came. Borrowed when nothing goes.
+    ///
+    /// The text is what stands behind `?`. A parameter is what stands between two `&`; its name ends at `=`.
+    pub fn drop_ignored<'q>(&self, query: &'q str) -> Cow<'q, str> {
+        let is_ignored = |parameter: &str| {
+            let name = parameter.split('=').next().unwrap_or(parameter);
+            self.ignore_query.iter().any(|glob| glob.matches(name))
+        };
+        if self.ignore_query.is_empty() || !query.split('&').any(is_ignored) {
+            return Cow::Borrowed(query);
+        }
+        let mut kept = String::with_capacity(query.len());
+        for parameter in query.split('&').filter(|parameter| !is_ignored(parameter)) {
+            if !kept.is_empty() {
+                kept.push('&');
+            }
+            kept.push_str(parameter);
+        }
+        Cow::Owned(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::Source;
+
+    fn rule(ignore: &[&str]) -> Rule {
+        let mut rule = Rule::silent(Position { source: Source::File, line: 1, column: 1 });
+        rule.ignore_query = ignore.iter().map(|text| Glob::text(text).unwrap()).collect();
+        rule
+    }
+
+    #[test]
+    fn parameters_that_select_nothing_are_dropped() {
+        let rule = rule(&["utm_*", "fbclid"]);
+        for (query, kept) in [
+            ("", ""),
+            ("id=1", "id=1"),
+            ("utm_source=a", ""),
+            ("id=1&utm_source=a", "id=1"),
+            ("utm_source=a&id=1&fbclid=x&lang=kk", "id=1&lang=kk"),
+            ("fbclid&id", "id"),
+            ("fbclids=1", "fbclids=1"),
+            ("a=utm_x", "a=utm_x"),
+        ] {
+            assert_eq!(rule.drop_ignored(query), kept, "{query}");
+        }
+        assert!(matches!(rule.drop_ignored("id=1&&b"), Cow::Borrowed("id=1&&b")));
+    }
+}
