@@ -231,3 +231,115 @@ fn directives_of(headers: &HeaderMap) -> impl Iterator<Item = (String, Option<Ve
         Some((name, argument))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{fields, s};
+
+    fn response(lines: &[&str]) -> ResponseDirectives {
+        let lines: Vec<_> = lines.iter().map(|line| ("cache-control", *line)).collect();
+        ResponseDirectives::parse(&fields(&lines))
+    }
+
+    #[test]
+    fn seconds_of_a_response() {
+        // RFC 9111 §5.2, §5.2.2.1, §4.2.1
+        for (lines, expected) in [
+            (&["max-age=3600"][..], Seconds::Is(s(3600))),
+            (&["MaX-aGe=3600"], Seconds::Is(s(3600))),
+            (&["max-age=\"3600\""], Seconds::Is(s(3600))),
+            (&["max-age=003600"], Seconds::Is(s(3600))),
+            (&["foobar, max-age=3600"], Seconds::Is(s(3600))),
+            (&["foo=\"a, max-age=1\", max-age=3600"], Seconds::Is(s(3600))),
+            (&["max-age=3600", "max-age=3600"], Seconds::Is(s(3600))),
+            (&["max-age=99999999999"], Seconds::Is(s(1 << 31))),
+            (&["extension=\"max-age=3600\""], Seconds::Absent),
+            (&["max-age =3600"], Seconds::Absent),
+            (&["max-age= 3600"], Seconds::Invalid),
+            (&["max-age='3600'"], Seconds::Invalid),
+            (&["max-age=-3600"], Seconds::Invalid),
+            (&["max-age=3600.0"], Seconds::Invalid),
+            (&["max-age=3600a"], Seconds::Invalid),
+            (&["max-age"], Seconds::Invalid),
+            (&["max-age="], Seconds::Invalid),
+            (&["max-age=1800, max-age=1"], Seconds::Invalid),
+            (&["max-age=1", "max-age=1800"], Seconds::Invalid),
+        ] {
+            assert_eq!(response(lines).max_age, expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn every_flag_of_a_response_is_read_in_any_case() {
+        // RFC 9111 §5.2.2; RFC 8246
+        let all =
+            response(&["No-StOrE, PUBLIC, must-Revalidate", "proxy-revalidate,must-understand,no-transform,IMMUTABLE"]);
+        assert!(all.no_store && all.public && all.must_revalidate && all.proxy_revalidate);
+        assert!(all.must_understand && all.no_transform && all.immutable);
+        assert!(response(&["no-store=x"]).no_store, "an argument that should not be there changes nothing");
+        assert_eq!(response(&["x-no-store, no_store"]), ResponseDirectives::default());
+    }
+
+    #[test]
+    fn private_and_no_cache_may_name_fields() {
+        // RFC 9111 §5.2.2.4, §5.2.2.7
+        let names =
+            |names: &[&'static str]| Scope::Fields(names.iter().map(|name| HeaderName::from_static(name)).collect());
+        for (lines, expected) in [
+            (&["no-cache"][..], Scope::Whole),
+            (&["No-CaChE"], Scope::Whole),
+            (&["no-cache=\"a\""], names(&["a"])),
+            (&["no-cache=\"A, b\""], names(&["a", "b"])),
+            (&["no-cache=a"], names(&["a"])),
+            (&["no-cache=\"a\"", "no-cache=\"b\""], names(&["a", "b"])),
+            (&["no-cache=\"a\", no-cache"], Scope::Whole),
+            (&["no-cache, no-cache=\"a\""], Scope::Whole),
+            (&["no-cache=\"\""], Scope::Whole),
+            (&["no-cache=\"a b\""], Scope::Whole),
+            (&["private=\"a\""], Scope::Absent),
+        ] {
+            assert_eq!(response(lines).no_cache, expected, "{lines:?}");
+        }
+        assert_eq!(response(&["private=\"a\""]).private, names(&["a"]));
+    }
+
+    #[test]
+    fn stale_reuse_is_forbidden_by_four_directives() {
+        // RFC 9111 §5.2.2.2, §5.2.2.4, §5.2.2.8, §5.2.2.10
+        for line in ["must-revalidate", "proxy-revalidate", "no-cache", "s-maxage=2"] {
+            assert!(response(&[line]).forbids_stale(), "{line}");
+        }
+        for line in ["max-age=2", "no-cache=\"a\"", "stale-if-error=5", "public"] {
+            assert!(!response(&[line]).forbids_stale(), "{line}");
+        }
+    }
+
+    #[test]
+    fn directives_of_a_request() {
+        // RFC 9111 §5.2.1; RFC 5861 §4
+        let request = |lines: &[(&str, &str)]| RequestDirectives::parse(&fields(lines));
+        let cc = |line: &str| request(&[("cache-control", line)]);
+        assert_eq!(cc("max-age=5").max_age, Some(s(5)));
+        assert_eq!(cc("max-age=5, max-age=3").max_age, Some(s(3)), "the strictest wins");
+        assert_eq!(cc("max-age=x").max_age, Some(s(0)));
+        assert_eq!(cc("max-stale").max_stale, Some(Duration::MAX));
+        assert_eq!(cc("max-stale=7").max_stale, Some(s(7)));
+        assert_eq!(cc("max-stale=x").max_stale, Some(s(0)));
+        assert_eq!(cc("min-fresh=9, min-fresh=8").min_fresh, Some(s(9)));
+        assert_eq!(cc("min-fresh").min_fresh, Some(Duration::MAX));
+        assert_eq!(cc("stale-if-error=60").stale_if_error, Some(s(60)));
+        let all = cc("No-Cache, no-STORE, no-transform, only-if-cached");
+        assert!(all.no_cache && all.no_store && all.no_transform && all.only_if_cached);
+    }
+
+    #[test]
+    fn pragma_counts_only_without_cache_control() {
+        // RFC 9111 §5.4
+        let no_cache = |lines: &[(&str, &str)]| RequestDirectives::parse(&fields(lines)).no_cache;
+        assert!(no_cache(&[("pragma", "No-Cache")]));
+        assert!(no_cache(&[("pragma", "foo, no-cache")]));
+        assert!(!no_cache(&[("pragma", "foo")]));
+        assert!(!no_cache(&[("pragma", "no-cache"), ("cache-control", "max-age=5")]));
+    }
+}

@@ -139,3 +139,66 @@ fn in_range(number: i64) -> Integer {
     const MAX: i64 = 999_999_999_999_999;
     Integer::try_from(number.clamp(-MAX, MAX)).expect("clamped to the range of structured fields")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(name: &str, status: &CacheStatus) -> String {
+        status.to_value(name).to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn every_parameter_is_printed() {
+        // RFC 9211 §2
+        let hit = CacheStatus { hit: true, ttl_s: Some(376), ..CacheStatus::default() };
+        assert_eq!(printed("Bulaq", &hit), "Bulaq;hit;ttl=376");
+        let all = CacheStatus {
+            hit: false,
+            fwd: Some(ForwardReason::Stale),
+            fwd_status: Some(StatusCode::NOT_MODIFIED),
+            ttl_s: Some(-5),
+            stored: true,
+            collapsed: true,
+            key: Some("http://a.example/".into()),
+            detail: Some("set-cookie".into()),
+        };
+        let expected =
+            "Bulaq;fwd=stale;fwd-status=304;ttl=-5;stored;collapsed;key=\"http://a.example/\";detail=\"set-cookie\"";
+        assert_eq!(printed("Bulaq", &all), expected);
+        assert_eq!(printed("box 7", &CacheStatus::default()), "\"box 7\"");
+    }
+
+    #[test]
+    fn what_a_structured_field_cannot_carry_is_left_out() {
+        // RFC 9651 §3.3
+        let odd = CacheStatus { detail: Some("сабақ".into()), ttl_s: Some(i64::MIN), ..CacheStatus::default() };
+        assert_eq!(printed("бұлақ", &odd), "cache;ttl=-999999999999999");
+        let quoted = CacheStatus { detail: Some("a \"b\" \\".into()), ..CacheStatus::default() };
+        assert_eq!(printed("Bulaq", &quoted), r#"Bulaq;detail="a \"b\" \\""#);
+    }
+
+    #[test]
+    fn the_member_goes_behind_those_of_other_caches() {
+        // RFC 9211 §2
+        let mut headers = crate::testing::fields(&[("cache-status", "Origin;hit")]);
+        CacheStatus { fwd: Some(ForwardReason::UriMiss), ..CacheStatus::default() }.append("Bulaq", &mut headers);
+        let lines: Vec<_> = headers.get_all(CACHE_STATUS).iter().collect();
+        assert_eq!(lines, ["Origin;hit", "Bulaq;fwd=uri-miss"]);
+    }
+
+    #[test]
+    fn forward_reasons_are_the_rfcs() {
+        // RFC 9211 §2.2
+        let words: Vec<_> = ForwardReason::ALL.iter().map(|reason| reason.token()).collect();
+        assert_eq!(words, ["bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial"]);
+    }
+
+    #[test]
+    fn ttl_is_negative_for_what_is_stale() {
+        // RFC 9211 §2.4
+        let seconds = Duration::from_secs;
+        assert_eq!(CacheStatus::ttl_s(seconds(5), seconds(0)), 5);
+        assert_eq!(CacheStatus::ttl_s(seconds(0), seconds(7)), -7);
+    }
+}

@@ -104,3 +104,54 @@ fn qvalue(text: &[u8]) -> u16 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::fields;
+
+    fn accepts(accept: Option<&str>, coding: &str) -> bool {
+        let request = fields(&accept.map(|value| ("accept-encoding", value)).into_iter().collect::<Vec<_>>());
+        super::accepts(&request, &of_response(&fields(&[("content-encoding", coding)])))
+    }
+
+    #[test]
+    fn a_body_goes_only_to_who_can_read_it() {
+        // RFC 9110 §12.5.3
+        for (accept, coding, expected) in [
+            (Some("gzip, br"), "gzip", true),
+            (Some("gzip, br"), "br", true),
+            (Some("GZIP"), "x-gzip", true),
+            (Some("x-gzip"), "gzip", true),
+            (Some("*"), "gzip", true),
+            (Some("gzip;q=0.1"), "gzip", true),
+            (Some("gzip; q=0"), "gzip", false),
+            (Some("*, gzip;q=0.000"), "gzip", false),
+            (Some("gzip;q=2"), "gzip", false),
+            (Some("gzip;q=x"), "gzip", false),
+            (Some("br"), "gzip", false),
+            (Some(""), "gzip", false),
+            (None, "gzip", false),
+            (Some("gzip"), "gzip, br", false),
+            (Some("gzip, br"), "br, gzip", true),
+            (None, "identity", true),
+            (None, "", true),
+            (Some("gzip"), "", true),
+            (Some("gzip, identity;q=0"), "", false),
+            (Some("gzip, *;q=0"), "", false),
+            (Some("identity, *;q=0"), "", true),
+            (None, "our-own", true),
+            (Some("gzip"), "gzip, gzip, gzip, gzip, gzip", false),
+        ] {
+            assert_eq!(accepts(accept, coding), expected, "{accept:?} {coding}");
+        }
+    }
+
+    #[test]
+    fn the_accepted_set_forgets_order_and_weight() {
+        let set = |value: &str| accepted(&fields(&[("accept-encoding", value)])).join(&b"+"[..]);
+        assert_eq!(set("gzip, deflate, br"), b"br+deflate+gzip");
+        assert_eq!(set("br;q=1.0, X-GZIP;q=0.8,deflate , gzip"), b"br+deflate+gzip");
+        assert_eq!(set("gzip, br;q=0, identity"), b"gzip");
+    }
+}

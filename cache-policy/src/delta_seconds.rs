@@ -26,3 +26,32 @@ pub(crate) fn elapsed(earlier: SystemTime, later: SystemTime) -> Duration {
 pub(crate) fn plus(a: Duration, b: Duration) -> Duration {
     a.saturating_add(b).min(Duration::from_secs(2 * DELTA_SECONDS_MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_digits_and_saturate() {
+        // RFC 9111 §1.2.2
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("3600", Some(3600)),
+            ("003600", Some(3600)),
+            ("2147483647", Some(2_147_483_647)),
+            ("2147483648", Some(DELTA_SECONDS_MAX)),
+            ("99999999999", Some(DELTA_SECONDS_MAX)),
+            ("99999999999999999999999999", Some(DELTA_SECONDS_MAX)),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            ("3600.0", None),
+            (" 3600", None),
+            ("'3600'", None),
+            ("abc", None),
+            ("٣", None),
+        ] {
+            assert_eq!(parse_delta_seconds(text.as_bytes()), expected.map(Duration::from_secs), "{text}");
+        }
+    }
+}

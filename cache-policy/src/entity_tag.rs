@@ -102,3 +102,66 @@ fn tags<N: AsHeaderName>(headers: &HeaderMap, name: N) -> Vec<EntityTag> {
     }
     tags
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::fields;
+
+    fn tag(text: &str) -> EntityTag {
+        EntityTag::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_two_comparisons() {
+        // RFC 9110 §8.8.3.2, the table of examples
+        for (a, b, strong, weak) in [
+            ("W/\"1\"", "W/\"1\"", false, true),
+            ("W/\"1\"", "W/\"2\"", false, false),
+            ("W/\"1\"", "\"1\"", false, true),
+            ("\"1\"", "\"1\"", true, true),
+            ("\"1\"", "\"2\"", false, false),
+        ] {
+            assert_eq!((tag(a).strongly_equals(&tag(b)), tag(a).weakly_equals(&tag(b))), (strong, weak), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn only_quoted_tags_are_tags() {
+        // RFC 9110 §8.8.3
+        for text in ["abc", "w/\"abc\"", "W\"abc\"", "W\\\"abc\"", "\"", "\"a", "a\"", "\"a b\"", "\"a\"b\"", "", "W/"]
+        {
+            assert_eq!(EntityTag::parse(text.as_bytes()), None, "{text}");
+        }
+        for text in ["\"\"", "\"a,b\"", "\"a\\\"", "W/\"\"", "\"abcdefü\""] {
+            assert_eq!(tag(text).to_value().as_bytes(), text.as_bytes());
+        }
+        let twice = fields(&[("etag", "\"a\""), ("etag", "\"a\"")]);
+        assert_eq!(EntityTag::of(&twice), None);
+    }
+
+    #[test]
+    fn a_list_matches_in_any_place() {
+        // RFC 9110 §13.1.2
+        let list = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|line| ("if-none-match", *line)).collect();
+            EntityTags::parse(&fields(&lines), "if-none-match").unwrap()
+        };
+        let own = Some(tag("\"abcdef\""));
+        for lines in [
+            &["\"abcdef\", \"1234\", \"5678\""][..],
+            &["\"1234\",\"abcdef\" , \"5678\""],
+            &["\"1234\"", "W/\"abcdef\""],
+            &["\"a,\\\", \"abcdef\""],
+            &["junk, \"abcdef\""],
+            &["*"],
+        ] {
+            assert!(list(lines).weakly_match(own.as_ref()), "{lines:?}");
+        }
+        for lines in [&["\"a\""][..], &["abcdef"], &["\"x, \"abcdef\""], &[""]] {
+            assert!(!list(lines).weakly_match(own.as_ref()), "{lines:?}");
+        }
+        assert!(!list(&["W/\"abcdef\""]).strongly_match(own.as_ref()));
+        assert!(!list(&["\"a\""]).weakly_match(None));
+    }
+}

@@ -77,3 +77,40 @@ pub(crate) fn single<N: AsHeaderName>(headers: &HeaderMap, name: N) -> Option<&H
     let first = lines.next()?;
     lines.next().is_none().then_some(first)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_split_outside_quoted_strings() {
+        // RFC 9110 §5.6.1, §5.6.4
+        let parts = |text: &'static str| split(text.as_bytes(), b',').collect::<Vec<_>>();
+        assert_eq!(parts("a, b ,c"), [b"a", b"b", b"c"]);
+        assert_eq!(parts(" , ,a,, "), [b"a"]);
+        assert_eq!(parts(r#"a="x, y", b"#), [&br#"a="x, y""#[..], b"b"]);
+        assert_eq!(parts(r#"a="x\", y", b"#), [&br#"a="x\", y""#[..], b"b"]);
+        assert_eq!(parts(r#"a="open, b"#), [&br#"a="open, b"#[..]]);
+        assert!(parts("").is_empty());
+    }
+
+    #[test]
+    fn an_argument_is_a_token_or_a_quoted_string() {
+        // RFC 9110 §5.6.2, §5.6.4
+        let read = |text: &str| token_or_quoted(text.as_bytes());
+        assert_eq!(read("3600"), Some(b"3600".to_vec()));
+        assert_eq!(read(r#""36\00""#), Some(b"3600".to_vec()));
+        assert_eq!(read(r#""""#), Some(Vec::new()));
+        for wrong in ["", "\"", "\"a", "a\"", "a b", r#""a"b""#, r#""a\""#] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_came_twice_is_not_single() {
+        let headers = crate::testing::fields(&[("etag", "\"a\""), ("etag", "\"a\""), ("date", "x")]);
+        assert!(single(&headers, "etag").is_none());
+        assert!(single(&headers, "date").is_some());
+        assert!(single(&headers, "expires").is_none());
+    }
+}

@@ -144,3 +144,196 @@ fn is_updated(name: &HeaderName, stored: &StoredHead, new: &HeaderMap) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Asked, anonymous, at, date, fields, get, stored};
+
+    fn by_304(head: &StoredHead, asked: &Asked, lines: &[(&str, &str)]) -> Freshening {
+        freshen(head, &asked.presented(), &fields(lines), at(99), at(100))
+    }
+
+    fn freshened(head: &StoredHead, asked: &Asked, lines: &[(&str, &str)]) -> StoredHead {
+        match by_304(head, asked, lines) {
+            Freshening::Freshened(head) => *head,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn word(freshening: Freshening) -> &'static str {
+        match freshening {
+            Freshening::Freshened(_) => "freshened",
+            Freshening::NotSelected => "not selected",
+            Freshening::EndsStorage { reason, .. } => reason.token(),
+        }
+    }
+
+    #[test]
+    fn a_304_updates_fields_and_times() {
+        // RFC 9111 §3.2, §4.3.4
+        let head = stored(&[
+            ("etag", "\"a\""),
+            ("cache-control", "max-age=1"),
+            ("x-test", "old"),
+            ("content-foo", "old"),
+            ("only-stored", "kept"),
+            ("age", "50"),
+            ("content-length", "36"),
+            ("content-type", "text/html"),
+            ("content-encoding", "gzip"),
+            ("connection", "x-hop"),
+        ]);
+        let new = freshened(
+            &head,
+            &get(&[]),
+            &[
+                ("etag", "\"a\""),
+                ("cache-control", "max-age=3600"),
+                ("x-test", "new"),
+                ("content-foo", "new"),
+                ("x-two", "1"),
+                ("x-two", "2"),
+                ("content-length", "10"),
+                ("content-type", "text/plain"),
+                ("content-encoding", "br"),
+                ("content-range", "bytes 0-1/2"),
+                ("connection", "x-hop"),
+                ("x-hop", "1"),
+                ("date", "@100"),
+            ],
+        );
+        for (name, expected) in [
+            ("cache-control", "max-age=3600"),
+            ("x-test", "new"),
+            ("content-foo", "new"),
+            ("only-stored", "kept"),
+            ("content-length", "36"),
+            ("content-type", "text/html"),
+            ("content-encoding", "gzip"),
+        ] {
+            assert_eq!(new.headers()[name], expected, "{name}");
+        }
+        assert_eq!(new.headers().get_all("x-two").iter().count(), 2);
+        for gone in ["x-hop", "connection", "content-range", "age"] {
+            assert!(!new.headers().contains_key(gone), "{gone}");
+        }
+        assert!(new.is_fresh(at(101)));
+        assert_eq!(new.current_age(at(101)).as_secs(), 2, "a second under way, a second here");
+        assert_eq!((new.parts().request_time, new.parts().response_time), (at(99), at(100)));
+    }
+
+    #[test]
+    fn a_304_without_date_or_fields_still_renews_the_age() {
+        let mut head = stored(&[("etag", "\"a\""), ("cache-control", "max-age=60"), ("age", "50")]);
+        head.mark_stale();
+        let new = freshened(&head, &get(&[]), &[]);
+        assert_eq!(new.headers()["date"], date(100));
+        assert!(new.is_fresh(at(150)), "and it is no longer marked stale");
+    }
+
+    #[test]
+    fn a_304_about_another_representation_changes_nothing() {
+        // RFC 9111 §4.3.4
+        let (tag, modified) = (("etag", "\"a\""), ("last-modified", "@-60"));
+        for (have, got, expected) in [
+            (&[tag][..], &[tag][..], "freshened"),
+            (&[tag], &[("etag", "W/\"a\"")], "freshened"),
+            (&[tag], &[], "freshened"),
+            (&[tag], &[modified], "freshened"),
+            (&[tag], &[("etag", "\"b\"")], "not selected"),
+            (&[tag], &[("etag", "junk")], "not selected"),
+            (&[modified], &[modified], "freshened"),
+            (&[modified], &[], "freshened"),
+            (&[modified], &[("last-modified", "@-59")], "not selected"),
+            (&[modified], &[tag, modified], "not selected"),
+            (&[tag, modified], &[tag, ("last-modified", "@-59")], "freshened"),
+        ] {
+            assert_eq!(word(by_304(&stored(have), &get(&[]), got)), expected, "{have:?} {got:?}");
+        }
+    }
+
+    #[test]
+    fn a_weak_tag_does_not_replace_our_strong_one() {
+        let head = stored(&[("etag", "\"a\"")]);
+        assert_eq!(freshened(&head, &get(&[]), &[("etag", "W/\"a\"")]).headers()["etag"], "\"a\"");
+        let weak = stored(&[("etag", "W/\"a\"")]);
+        assert_eq!(freshened(&weak, &get(&[]), &[("etag", "\"a\"")]).headers()["etag"], "\"a\"");
+    }
+
+    #[test]
+    fn a_304_can_end_storage() {
+        // RFC 9111 §3, §4.3.4
+        let head = || stored(&[("etag", "\"a\""), ("cache-control", "max-age=60")]);
+        for (line, expected) in [
+            (("cache-control", "private"), "private"),
+            (("cache-control", "no-store"), "no-store"),
+            (("vary", "*"), "vary-star"),
+            (("vary", "Cookie"), "vary-changed"),
+            (("vary", "Accept-Encoding"), "freshened"),
+            (("cache-control", "no-cache"), "freshened"),
+        ] {
+            assert_eq!(word(by_304(&head(), &get(&[]), &[line])), expected, "{line:?}");
+        }
+        assert_eq!(word(by_304(&head(), &get(&[]).rule(anonymous()), &[("cache-control", "private")])), "freshened");
+        let by_public = get(&[("authorization", "x")]).rfc();
+        let head = by_public.stored(200, &[("etag", "\"a\""), ("cache-control", "public")]);
+        let lost = by_304(&head, &get(&[]).rfc(), &[("cache-control", "max-age=5")]);
+        assert_eq!(word(lost), "authorization");
+    }
+
+    #[test]
+    fn whoever_validates_decides_nothing_about_storage() {
+        let head = stored(&[("etag", "\"a\""), ("cache-control", "max-age=60"), ("content-type", "image/png")]);
+        for asked in [
+            get(&[("cookie", "lang=kk")]),
+            get(&[("cache-control", "no-store")]),
+            get(&[("range", "bytes=0-1")]),
+            get(&[]).method("HEAD"),
+        ] {
+            assert_eq!(word(by_304(&head, &asked, &[])), "freshened");
+        }
+    }
+
+    #[test]
+    fn no_cookie_comes_into_a_shared_copy() {
+        let head = stored(&[("etag", "\"a\""), ("cache-control", "public, max-age=60")]);
+        let lines = [("set-cookie", "sid=1"), ("set-cookie2", "x=1")];
+        for asked in [get(&[]), get(&[]).rule(anonymous())] {
+            let new = freshened(&head, &asked, &lines);
+            assert!(!new.headers().contains_key("set-cookie") && !new.headers().contains_key("set-cookie2"));
+        }
+        let rfc = get(&[]).rfc();
+        assert!(freshened(&rfc.stored(200, &[("etag", "\"a\"")]), &rfc, &lines).headers().contains_key("set-cookie"));
+    }
+
+    #[test]
+    fn freshening_twice_is_freshening_once() {
+        let head = stored(&[("etag", "\"a\""), ("cache-control", "max-age=1"), ("x", "1")]);
+        let lines = [("cache-control", "max-age=60"), ("x", "2"), ("date", "@100")];
+        let once = freshened(&head, &get(&[]), &lines);
+        let twice = freshened(&once, &get(&[]), &lines);
+        assert_eq!(once.parts(), twice.parts());
+    }
+
+    #[test]
+    fn the_answer_to_a_head_freshens_what_it_describes() {
+        // RFC 9111 §4.3.5
+        let head = stored(&[("etag", "\"a\""), ("content-length", "36"), ("cache-control", "max-age=1")]);
+        let by_head = |status: u16, lines: &[(&str, &str)]| {
+            let asked = get(&[]).method("HEAD");
+            let status = StatusCode::from_u16(status).unwrap();
+            freshen_by_head(&head, &asked.presented(), status, &fields(lines), at(99), at(100))
+        };
+        let same = [("etag", "\"a\""), ("content-length", "36"), ("cache-control", "max-age=1000"), ("x", "new")];
+        let Freshening::Freshened(new) = by_head(200, &same) else { panic!() };
+        assert!(new.is_fresh(at(500)));
+        assert_eq!(new.headers()["x"], "new");
+        assert_eq!(word(by_head(200, &[("x", "new")])), "freshened");
+        assert_eq!(word(by_head(200, &[("content-length", "37")])), "not selected");
+        assert_eq!(word(by_head(200, &[("etag", "\"b\"")])), "not selected");
+        assert_eq!(word(by_head(200, &[("last-modified", "@-5")])), "not selected");
+        assert_eq!(word(by_head(404, &same)), "not selected");
+        assert_eq!(word(by_head(200, &[("cache-control", "private")])), "private");
+    }
+}

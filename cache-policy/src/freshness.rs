@@ -115,3 +115,121 @@ pub(crate) fn floor_applies(status: StatusCode) -> bool {
 pub(crate) fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Asked, get, s, stored};
+
+    fn lifetime(lines: &[(&str, &str)]) -> (u64, LifetimeSource) {
+        let lifetime = stored(lines).lifetime();
+        (lifetime.duration.as_secs(), lifetime.source)
+    }
+
+    #[test]
+    fn the_origin_says_how_long() {
+        // RFC 9111 §4.2.1
+        use LifetimeSource::{Expires, Invalid, MaxAge, Nothing, SMaxage};
+        let cc = "cache-control";
+        for (lines, expected) in [
+            (&[][..], (0, Nothing)),
+            (&[(cc, "max-age=3600")], (3600, MaxAge)),
+            (&[(cc, "max-age=0"), ("expires", "@3600")], (0, MaxAge)),
+            (&[(cc, "max-age=3600"), ("expires", "@-7200")], (3600, MaxAge)),
+            (&[(cc, "max-age=3600"), ("expires", "0")], (3600, MaxAge)),
+            (&[(cc, "max-age=1, s-maxage=3600")], (3600, SMaxage)),
+            (&[(cc, "s-maxage=1"), (cc, "max-age=3600")], (1, SMaxage)),
+            (&[(cc, "max-age=0, s-maxage=3600"), ("expires", "@-10")], (3600, SMaxage)),
+            (&[(cc, "s-maxage=x, max-age=3600")], (0, Invalid)),
+            (&[(cc, "max-age='3600'"), ("expires", "@3600")], (0, Invalid)),
+            (&[(cc, "max-age=1800, max-age=1")], (0, Invalid)),
+            (&[("expires", "@2592000")], (2_592_000, Expires)),
+            (&[("expires", "@0")], (0, Expires)),
+            (&[("expires", "@-10")], (0, Expires)),
+            (&[("expires", "0")], (0, Invalid)),
+            (&[("expires", "@60"), ("expires", "@60")], (0, Invalid)),
+            // Expires minus Date, whatever our clock says.
+            (&[("expires", "@300"), ("date", "@400")], (0, Expires)),
+            (&[("expires", "@10"), ("date", "@-10")], (20, Expires)),
+            (&[("expires", "@20"), ("date", "@10")], (10, Expires)),
+            (&[("expires", "@86460"), ("date", "@86400")], (60, Expires)),
+            (&[("expires", "@10"), ("date", "foo")], (10, Expires)),
+        ] {
+            assert_eq!(lifetime(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_word_a_share_of_the_time_unchanged_counts() {
+        // RFC 9111 §4.2.2
+        use LifetimeSource::{Expires, Heuristic, Nothing};
+        let year_1985 = "Tue, 01 Jan 1985 00:00:00 GMT";
+        for (lines, expected) in [
+            (&[("last-modified", "@-1000")][..], (100, Heuristic)),
+            (&[("last-modified", "@-5")], (0, Heuristic)),
+            (&[("last-modified", "@10")], (0, Heuristic)),
+            (&[("last-modified", year_1985)], (86_400, Heuristic)),
+            (&[("last-modified", "yesterday")], (0, Nothing)),
+            (&[("last-modified", "@-1000"), ("expires", "@5")], (5, Expires)),
+            (&[("etag", "\"a\"")], (0, Nothing)),
+        ] {
+            assert_eq!(lifetime(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_heuristic_depends_on_the_status() {
+        // RFC 9111 §4.2.2; RFC 9110 §15.1
+        let lifetime = |asked: Asked, status, lines: &[(&str, &str)]| asked.stored(status, lines).lifetime().duration;
+        let unchanged = [("last-modified", "@-1000")];
+        let public = [("last-modified", "@-1000"), ("cache-control", "public")];
+        for status in [200, 203, 204, 404, 405, 410, 414, 501] {
+            assert_eq!(lifetime(get(&[]).rfc(), status, &unchanged), s(100), "{status}");
+        }
+        for status in [201, 202, 403, 502, 503, 504, 599] {
+            assert_eq!(lifetime(get(&[]).rfc(), status, &unchanged), s(0), "{status}");
+            assert_eq!(lifetime(get(&[]).rfc(), status, &public), s(100), "{status}");
+        }
+        assert_eq!(lifetime(get(&[]), 404, &unchanged), s(0), "deviation `error-without-freshness`");
+        assert_eq!(lifetime(get(&[]), 203, &unchanged), s(100));
+    }
+
+    #[test]
+    fn a_targeted_field_stands_alone() {
+        // RFC 9213 §2.2
+        use LifetimeSource::{Heuristic, MaxAge, Nothing};
+        let cdn = |value| ("cdn-cache-control", value);
+        for (lines, expected) in [
+            (&[("cache-control", "max-age=1"), cdn("max-age=3600")][..], (3600, MaxAge)),
+            (&[("cache-control", "max-age=3600"), cdn("max-age=1")], (1, MaxAge)),
+            (&[("expires", "@3600"), cdn("max-age=0")], (0, MaxAge)),
+            (&[("expires", "@3600"), cdn("foo")], (0, Nothing)),
+            (&[("last-modified", "@-1000"), cdn("foo")], (100, Heuristic)),
+            (&[("cache-control", "max-age=1"), cdn("max-age =100")], (1, MaxAge)),
+        ] {
+            assert_eq!(lifetime(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_sets_a_floor_and_a_ceiling() {
+        let under = |min: Option<u64>, max: Option<u64>, status, lines: &[(&str, &str)]| {
+            let rule = SiteRule { fresh_min: min.map(s), fresh_max: max.map(s), ..SiteRule::default() };
+            let head = get(&[]).rule(rule).stored(status, lines);
+            (head.freshness_lifetime().as_secs(), head.overrode().to_string())
+        };
+        let hour = [("cache-control", "max-age=3600")];
+        assert_eq!(under(None, None, 200, &hour), (3600, String::new()));
+        assert_eq!(under(Some(7200), None, 200, &hour), (7200, "fresh-min".into()));
+        assert_eq!(under(Some(60), None, 200, &hour), (3600, String::new()));
+        assert_eq!(under(None, Some(60), 200, &hour), (60, "fresh-max".into()));
+        assert_eq!(under(Some(7200), Some(60), 200, &hour), (60, "fresh-max".into()), "the ceiling wins");
+        assert_eq!(under(Some(7200), Some(5000), 200, &hour), (5000, "fresh-min".into()));
+        assert_eq!(under(Some(60), None, 200, &[]), (60, "fresh-min".into()));
+        assert_eq!(under(Some(60), None, 200, &[("cache-control", "no-cache")]), (60, "fresh-min+no-cache".into()));
+        assert_eq!(under(Some(7200), None, 301, &hour).0, 7200);
+        for status in [302, 404, 500] {
+            assert_eq!(under(Some(7200), None, status, &hour), (3600, String::new()), "{status}");
+        }
+    }
+}

@@ -49,3 +49,36 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::fields;
+
+    fn left(lines: &[(&str, &str)]) -> Vec<String> {
+        let mut headers = fields(lines);
+        remove_hop_by_hop(&mut headers);
+        let mut names: Vec<_> = headers.keys().map(|name| name.as_str().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_belongs_to_the_connection_goes() {
+        // RFC 9110 §7.6.1
+        for name in HOP_BY_HOP {
+            assert_eq!(left(&[(name.as_str(), "x"), ("c", "3")]), ["c"], "{name}");
+        }
+        assert_eq!(
+            left(&[("connection", "A, b"), ("connection", "d"), ("a", "1"), ("B", "2"), ("c", "3"), ("d", "4")]),
+            ["c"]
+        );
+    }
+
+    #[test]
+    fn connection_cannot_remove_what_caches_depend_on() {
+        let named = "cache-control, vary, date, host, content-length, x";
+        let lines = [("connection", named), ("cache-control", "private"), ("vary", "*"), ("date", "d"), ("x", "1")];
+        assert_eq!(left(&lines), ["cache-control", "date", "vary"]);
+    }
+}

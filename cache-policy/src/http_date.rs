@@ -135,3 +135,104 @@ fn full_year(two_digits: u64, now: SystemTime) -> u64 {
     let year = latest - latest % 100 + two_digits;
     if year > latest { year - 100 } else { year }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::t0;
+
+    fn seconds(text: &str) -> Option<i64> {
+        let time = parse_http_date(text.as_bytes(), t0())?;
+        Some(match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => after.as_secs() as i64,
+            Err(before) => -(before.duration().as_secs() as i64),
+        })
+    }
+
+    #[test]
+    fn three_formats_are_read_in_any_case() {
+        // RFC 9110 §5.6.7
+        for (text, expected) in [
+            ("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777),
+            ("sUN, 06 nOV 1994 08:49:37 gmt", 784_111_777),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", 784_111_777),
+            ("SUNDAY, 06-nov-94 08:49:37 gMT", 784_111_777),
+            ("Sun Nov  6 08:49:37 1994", 784_111_777),
+            ("Sun Nov 06 08:49:37 1994", 784_111_777),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+            ("Wed, 31 Dec 1969 23:59:59 GMT", -1),
+            ("Mon, 01 Jan 1601 00:00:00 GMT", -11_644_473_600),
+            ("Tue, 29 Feb 2000 12:00:00 GMT", 951_825_600),
+            ("Tue, 19 Jan 2038 14:14:08 GMT", 2_147_523_248),
+            ("Sat, 20 Nov 2286 17:46:39 GMT", 9_999_999_999),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", 253_402_300_799),
+            ("Sat, 31 Dec 2016 23:59:60 GMT", 1_483_228_799), // a leap second
+            ("Thursday, 18-Aug-50 02:01:18 GMT", 2_544_400_878), // 2050
+        ] {
+            assert_eq!(seconds(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_near_a_date_is_one() {
+        // RFC 9110 §5.6.7; the watch list of the conformance suite
+        for text in [
+            "Thu, 18 Aug 2050 02:01:18 UTC",
+            "Thu, 18 Aug 2050 02:01:18 AEST",
+            "Thu, 18 Aug 2050 02:01:18 +0000",
+            "Thu, 18 Aug 2050 02:01:18",
+            "Thu, 18 Aug 50 02:01:18 GMT",
+            "Thu 18 Aug 2050 02:01:18 GMT",
+            "Thu, 18  Aug  2050 02:01:18 GMT",
+            "Thu,  18 Aug 2050 02:01:18 GMT",
+            "Thu, 18-Aug-2050 02:01:18 GMT",
+            "Thursday, 18-Aug-2050 02:01:18 GMT",
+            "Thu, 18-Aug-50 02:01:18 GMT",
+            "Thu, 18 Aug 2050 02.01.18 GMT",
+            "Thu, 18 Aug 2050 2:01:18 GMT",
+            "Thu, 8 Aug 2050 02:01:18 GMT",
+            "Thu, 18 Aug 2050 02:01:18 GMT ",
+            " Thu, 18 Aug 2050 02:01:18 GMT",
+            "Thu, 31 Feb 2050 02:01:18 GMT",
+            "Wed, 29 Feb 2100 02:01:18 GMT",
+            "Thu, 00 Aug 2050 02:01:18 GMT",
+            "Thu, 18 Aug 2050 24:01:18 GMT",
+            "Thu, 18 Aug 2050 02:60:18 GMT",
+            "Thu, 18 Aug 2050 02:01:61 GMT",
+            "Thu, +8 Aug 2050 02:01:18 GMT",
+            "Foo, 18 Aug 2050 02:01:18 GMT",
+            "Thu, 18 Aut 2050 02:01:18 GMT",
+            "Thu Aug 8 02:01:18 2050",
+            "0",
+            "",
+        ] {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_two_digit_year_is_at_most_fifty_years_ahead() {
+        // RFC 9110 §5.6.7; now is 2026
+        assert_eq!(full_year(76, t0()), 2076);
+        assert_eq!(full_year(77, t0()), 1977);
+        assert_eq!(full_year(26, t0()), 2026);
+        assert_eq!(full_year(26, UNIX_EPOCH), 1926);
+    }
+
+    #[test]
+    fn a_field_on_two_lines_is_no_date() {
+        let day = "Thu, 18 Aug 2050 02:01:18 GMT";
+        let twice = crate::testing::fields(&[("expires", day), ("expires", day)]);
+        assert_eq!(date_field(&twice, "expires", t0()), None);
+        assert!(date_field(&crate::testing::fields(&[("expires", day)]), "expires", t0()).is_some());
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for since in [0, 951_825_600, 1_795_240_800, 253_402_300_799] {
+            let time = UNIX_EPOCH + Duration::from_secs(since);
+            assert_eq!(parse_http_date(format_http_date(time).as_bytes(), t0()), Some(time));
+        }
+        assert_eq!(format_http_date(UNIX_EPOCH - Duration::from_secs(5)), "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+}

@@ -92,3 +92,79 @@ fn is_same_origin(a: &Uri, b: &Uri) -> bool {
     let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
     a.scheme() == b.scheme() && host(a) == host(b) && port(a) == port(b)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{fields, get};
+
+    fn named(method: &str, status: u16, lines: &[(&str, &str)]) -> Vec<String> {
+        let asked = get(&[]).method(method);
+        let status = StatusCode::from_u16(status).unwrap();
+        invalidated(&asked.presented(), status, &fields(lines)).iter().map(Uri::to_string).collect()
+    }
+
+    const OWN: &str = "https://lessons.example/algebra/7";
+
+    #[test]
+    fn a_successful_unsafe_request_makes_its_target_doubtful() {
+        // RFC 9111 §4.4
+        for method in ["POST", "PUT", "DELETE", "PATCH", "M-SEARCH", "get"] {
+            for status in [200, 201, 204, 302, 303] {
+                assert_eq!(named(method, status, &[]), [OWN], "{method} {status}");
+            }
+            for status in [400, 404, 500, 503] {
+                assert!(named(method, status, &[]).is_empty(), "{method} {status}");
+            }
+        }
+        for method in ["GET", "HEAD", "OPTIONS", "TRACE", "CONNECT"] {
+            assert!(named(method, 200, &[]).is_empty(), "{method}");
+        }
+    }
+
+    #[test]
+    fn location_and_content_location_count_on_the_same_origin() {
+        // RFC 9111 §4.4
+        let other = |lines: &[(&str, &str)]| named("POST", 201, lines)[1..].to_vec();
+        assert_eq!(
+            other(&[("location", "/a"), ("content-location", "b?c=1")]),
+            ["https://lessons.example/a", "https://lessons.example/algebra/b?c=1"]
+        );
+        assert_eq!(other(&[("location", "https://LESSONS.example:443/a")]), ["https://LESSONS.example:443/a"]);
+        for foreign in
+            ["https://other.example/a", "http://lessons.example/a", "https://lessons.example:8443/a", "//b.example/"]
+        {
+            assert!(other(&[("location", foreign)]).is_empty(), "{foreign}");
+        }
+        assert!(other(&[("location", "/a"), ("location", "/b")]).is_empty());
+        assert!(other(&[("location", OWN)]).is_empty(), "its own target once");
+    }
+
+    #[test]
+    fn references_are_resolved() {
+        // RFC 3986 §5.2, §5.4
+        let base: Uri = "http://a.example/b/c/d;p?q".parse().unwrap();
+        for (reference, expected) in [
+            ("g", "http://a.example/b/c/g"),
+            ("./g", "http://a.example/b/c/g"),
+            ("g/", "http://a.example/b/c/g/"),
+            ("/g", "http://a.example/g"),
+            ("//g.example", "http://g.example/"),
+            ("?y", "http://a.example/b/c/d;p?y"),
+            ("g?y#s", "http://a.example/b/c/g?y"),
+            ("#s", "http://a.example/b/c/d;p?q"),
+            ("", "http://a.example/b/c/d;p?q"),
+            (".", "http://a.example/b/c/"),
+            ("..", "http://a.example/b/"),
+            ("../g", "http://a.example/b/g"),
+            ("../../../g", "http://a.example/g"),
+            ("g?y/./x", "http://a.example/b/c/g?y/./x"),
+            ("https://h.example/x", "https://h.example/x"),
+        ] {
+            let resolved = resolve(&base, &HeaderValue::from_static(reference)).map(|uri| uri.to_string());
+            assert_eq!(resolved.as_deref(), Some(expected), "{reference}");
+        }
+        assert_eq!(resolve(&base, &HeaderValue::from_static("a b")), None);
+        assert_eq!(resolve(&base, &HeaderValue::from_bytes(b"\xff").unwrap()), None);
+    }
+}

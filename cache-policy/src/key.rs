@@ -82,3 +82,57 @@ fn is_named(name: &str, pattern: &str) -> bool {
         None => name == pattern,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(uri: &str, ignored: &[&str]) -> Option<String> {
+        let ignored_parameters = ignored.iter().map(|name| (*name).to_owned()).collect();
+        let rule = SiteRule { ignored_parameters, ..SiteRule::default() };
+        CacheKey::new(&uri.parse().unwrap(), &rule).map(|key| key.as_str().to_owned())
+    }
+
+    #[test]
+    fn a_target_has_one_spelling() {
+        // RFC 9110 §4.2.3
+        for (uri, expected) in [
+            ("https://Lessons.EXAMPLE:443/A%2fb/../c?X=1&x=2", "https://lessons.example/A%2fb/../c?X=1&x=2"),
+            ("http://a.example:80", "http://a.example/"),
+            ("http://a.example:443/", "http://a.example:443/"),
+            ("https://a.example:80/", "https://a.example:80/"),
+            ("http://pupil:secret@a.example/x", "http://a.example/x"),
+            ("http://a.example/?", "http://a.example/?"),
+            ("http://[2001:DB8::1]:80/", "http://[2001:db8::1]/"),
+            ("http://a.example//x//", "http://a.example//x//"),
+        ] {
+            assert_eq!(key(uri, &[]).as_deref(), Some(expected), "{uri}");
+        }
+        for uri in ["/only/a/path", "a.example:80", "*"] {
+            assert_eq!(key(uri, &[]), None, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_rule_leaves_out_what_does_not_select() {
+        for (query, expected) in [
+            ("?a=1&utm_source=x&b=2", "?a=1&b=2"),
+            ("?utm_source=x", ""),
+            ("?utm_source&fbclid=1&utm_x=&b", "?b"),
+            ("?UTM_source=1", "?UTM_source=1"),
+            ("?b=2&a=1", "?b=2&a=1"),
+            ("?xfbclid=1", "?xfbclid=1"),
+            ("?a=1&&b=2", "?a=1&&b=2"),
+        ] {
+            let got = key(&format!("http://a.example/{query}"), &["utm_*", "fbclid"]);
+            assert_eq!(got, Some(format!("http://a.example/{expected}")), "{query}");
+        }
+    }
+
+    #[test]
+    fn debug_output_shows_no_query() {
+        let key = CacheKey::new(&"http://a.example/p?token=secret".parse().unwrap(), &SiteRule::default()).unwrap();
+        assert!(!format!("{key:?}").contains("secret"));
+        assert_eq!(key.without_query(), "http://a.example/p");
+    }
+}

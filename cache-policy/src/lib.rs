@@ -49,6 +49,8 @@ mod stale;
 mod storable;
 mod stored_head;
 mod targeted;
+#[cfg(test)]
+mod testing;
 mod validation;
 mod vary;
 

@@ -223,3 +223,125 @@ impl fmt::Display for ContentRange {
 fn exact(text: &[u8]) -> Option<u64> {
     offset(text).filter(|&number| number < u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{get, stored};
+
+    fn range(first: u64, last: u64) -> ByteRange {
+        ByteRange::new(first, last).unwrap()
+    }
+
+    fn resolved(value: &str, complete_length: u64) -> RangePlan {
+        resolve_range(&get(&[("range", value)]).presented(), &stored(&[("etag", "\"a\"")]), complete_length)
+    }
+
+    #[test]
+    fn one_range() {
+        // RFC 9110 §14.1.2, §14.2
+        for (value, expected) in [
+            ("bytes=0-1", RangePlan::Single(range(0, 1))),
+            ("bytes=1-", RangePlan::Single(range(1, 10))),
+            ("bytes=-1", RangePlan::Single(range(10, 10))),
+            ("bytes=-99", RangePlan::Single(range(0, 10))),
+            ("bytes=5-99999999999999999999999", RangePlan::Single(range(5, 10))),
+            ("Bytes=0-1", RangePlan::Single(range(0, 1))),
+            ("bytes= 0-1 ,", RangePlan::Single(range(0, 1))),
+            ("bytes=11-", RangePlan::Unsatisfiable),
+            ("bytes=11-20", RangePlan::Unsatisfiable),
+            ("bytes=99999999999999999999999-", RangePlan::Unsatisfiable),
+            ("bytes=-0", RangePlan::Unsatisfiable),
+            ("bytes=2-1", RangePlan::Whole),
+            ("bytes=", RangePlan::Whole),
+            ("bytes=-", RangePlan::Whole),
+            ("bytes=a-b", RangePlan::Whole),
+            ("bytes=1-2-3", RangePlan::Whole),
+            ("bytes=+1-2", RangePlan::Whole),
+            ("bytes=0-1;x", RangePlan::Whole),
+            ("lines=0-1", RangePlan::Whole),
+            ("0-1", RangePlan::Whole),
+        ] {
+            assert_eq!(resolved(value, 11), expected, "{value}");
+        }
+        assert_eq!(resolved("bytes=0-", 0), RangePlan::Unsatisfiable);
+        assert_eq!(resolved("bytes=-5", 0), RangePlan::Whole, "nothing could say which bytes");
+    }
+
+    #[test]
+    fn several_ranges_are_joined_and_bounded() {
+        // RFC 9110 §14.2, §15.3.7.2, §17.15
+        let multi = |ranges: &[(u64, u64)]| RangePlan::Multi(ranges.iter().map(|&(a, b)| range(a, b)).collect());
+        for (value, expected) in [
+            ("bytes=0-9, 500-509", multi(&[(0, 9), (500, 509)])),
+            ("bytes=500-509, 0-9", multi(&[(500, 509), (0, 9)])),
+            ("bytes=0-9, 10-19", RangePlan::Single(range(0, 19))),
+            ("bytes=0-9, 5-14", RangePlan::Single(range(0, 14))),
+            ("bytes=0-9, 90-99", RangePlan::Single(range(0, 99))),
+            ("bytes=0-9, 91-99", multi(&[(0, 9), (91, 99)])),
+            ("bytes=0-9, 200-209, 100-120", RangePlan::Multi(vec![range(0, 9), range(100, 209)])),
+            ("bytes=0-9, 300-309, 100-250", RangePlan::Multi(vec![range(0, 9), range(100, 309)])),
+            ("bytes=0-9, 2000-", RangePlan::Single(range(0, 9))),
+            ("bytes=2000-, 3000-", RangePlan::Unsatisfiable),
+            ("bytes=0-, 0-", RangePlan::Whole),
+            ("bytes=0-, -1", RangePlan::Whole),
+            ("bytes=0-9, x", RangePlan::Whole),
+            ("bytes=0-,1-,2-,3-,4-", RangePlan::Whole),
+        ] {
+            assert_eq!(resolved(value, 1000), expected, "{value}");
+        }
+        let many = |count: u64| {
+            let parts: Vec<_> = (0..count).map(|part| format!("{}-{}", part * 1000, part * 1000)).collect();
+            resolved(&format!("bytes={}", parts.join(",")), 1_000_000)
+        };
+        assert!(matches!(many(RANGES_MAX as u64), RangePlan::Multi(parts) if parts.len() == RANGES_MAX));
+        assert_eq!(many(RANGES_MAX as u64 + 1), RangePlan::Whole);
+    }
+
+    #[test]
+    fn a_range_counts_only_where_it_is_defined() {
+        // RFC 9110 §14.2, §13.1.5
+        let asked = |lines: &[(&str, &str)]| get(lines);
+        let part = ("range", "bytes=0-1");
+        let head = stored(&[("etag", "\"a\"")]);
+        let plan = |asked: &crate::testing::Asked, head: &StoredHead| resolve_range(&asked.presented(), head, 11);
+        assert_eq!(plan(&asked(&[]), &head), RangePlan::Whole);
+        assert_eq!(plan(&asked(&[part]).method("HEAD"), &head), RangePlan::Whole);
+        assert_eq!(plan(&asked(&[part, part]), &head), RangePlan::Whole, "two lines are no list here");
+        assert_eq!(plan(&asked(&[part]), &get(&[]).stored(404, &[])), RangePlan::Whole);
+        assert_eq!(plan(&asked(&[part, ("if-range", "\"b\"")]), &head), RangePlan::Whole);
+        assert_eq!(plan(&asked(&[part, ("if-range", "\"a\"")]), &head), RangePlan::Single(range(0, 1)));
+        assert!(asked(&[part]).presented().asks_for_range());
+        assert!(!asked(&[part]).method("HEAD").presented().asks_for_range());
+    }
+
+    #[test]
+    fn content_range_is_read_strictly_and_written() {
+        // RFC 9110 §14.4
+        for text in ["bytes 4-9/10", "bytes 0-0/1", "bytes 4-9/*", "bytes */10", "bytes */0"] {
+            assert_eq!(ContentRange::parse(text.as_bytes()).unwrap().to_value(), text);
+        }
+        assert_eq!(ContentRange::parse(b"BYTES 4-9/10").unwrap().range, Some(range(4, 9)));
+        for text in [
+            "",
+            "bytes",
+            "bytes 4-9",
+            "bytes=4-9/10",
+            "bytes  4-9/10",
+            "bytes 9-4/10",
+            "bytes 4-10/10",
+            "bytes -9/10",
+            "bytes 4-/10",
+            "bytes */*",
+            "bytes 4-9/x",
+            "bytes 4-9/10 ",
+            "lines 4-9/10",
+            "bytes 0-18446744073709551615/*",
+            "bytes 4-9/99999999999999999999999",
+        ] {
+            assert_eq!(ContentRange::parse(text.as_bytes()), None, "{text}");
+        }
+        let twice = crate::testing::fields(&[("content-range", "bytes 4-9/10"), ("content-range", "bytes 4-9/10")]);
+        assert_eq!(ContentRange::of(&twice), None);
+    }
+}

@@ -145,3 +145,199 @@ fn allows_revalidation_later(head: &StoredHead, request: &PresentedRequest<'_>, 
         && asked.max_age.is_none_or(|max| head.current_age(now) <= max)
         && asked.min_fresh.is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SiteRule;
+    use crate::testing::{Asked, anonymous, at, get, s, stored, t0};
+
+    /// A lookup among one stored response in a word.
+    fn says(head: &StoredHead, asked: &Asked, now_s: u64) -> String {
+        word(look_up(&[head], &asked.presented(), at(now_s)))
+    }
+
+    fn word(lookup: Lookup) -> String {
+        match lookup {
+            Lookup::Reuse { age, is_fresh, .. } => {
+                format!("reuse {}{}", age.as_secs(), if is_fresh { "" } else { " stale" })
+            }
+            Lookup::ReuseWhileRevalidating { age, conditional, .. } => {
+                format!("reuse {} and {}", age.as_secs(), conditional.map_or("fetch", |_| "validate"))
+            }
+            Lookup::Validate { why, .. } => format!("validate {}", why.token()),
+            Lookup::Forward { why, stale } => {
+                format!("forward {}{}", why.token(), if stale.is_some() { ", or stale" } else { "" })
+            }
+            Lookup::GatewayTimeout => "504".to_owned(),
+        }
+    }
+
+    const TAG: (&str, &str) = ("etag", "\"a\"");
+
+    #[test]
+    fn a_fresh_response_is_reused_and_a_stale_one_is_not() {
+        // RFC 9111 §4, §4.2
+        let fresh = stored(&[("cache-control", "max-age=60")]);
+        assert_eq!(says(&fresh, &get(&[]), 59), "reuse 59");
+        assert_eq!(says(&fresh, &get(&[]), 60), "forward stale, or stale");
+        assert_eq!(says(&fresh, &get(&[]).method("HEAD"), 59), "reuse 59");
+        let tagged = stored(&[("cache-control", "max-age=60"), TAG]);
+        assert_eq!(says(&tagged, &get(&[]), 60), "validate stale");
+        assert_eq!(says(&stored(&[]), &get(&[]), 0), "forward stale, or stale", "no made-up freshness");
+        assert_eq!(says(&stored(&[TAG]), &get(&[]), 0), "validate stale");
+    }
+
+    #[test]
+    fn no_cache_always_validates() {
+        // RFC 9111 §5.2.2.4
+        for line in ["no-cache", "max-age=10000, No-CaChE"] {
+            assert_eq!(says(&stored(&[("cache-control", line), TAG]), &get(&[]), 0), "validate stale");
+            assert_eq!(says(&stored(&[("cache-control", line)]), &get(&[]), 0), "forward stale, or stale");
+        }
+        let named = stored(&[("cache-control", "no-cache=\"a\", max-age=60")]);
+        assert_eq!(says(&named, &get(&[]), 0), "reuse 0");
+        let floor = SiteRule { fresh_min: Some(s(60)), ..SiteRule::default() };
+        let asked = get(&[]).rule(floor);
+        let head = asked.stored(200, &[("cache-control", "no-cache"), TAG]);
+        assert_eq!(says(&head, &asked, 59), "reuse 59", "a rule's floor overrides it");
+        assert_eq!(says(&head, &asked, 60), "validate stale");
+    }
+
+    #[test]
+    fn the_request_narrows_reuse() {
+        // RFC 9111 §5.2.1, §5.4
+        let head = stored(&[("cache-control", "max-age=3600"), TAG]);
+        for (line, now_s, expected) in [
+            ("max-age=0", 0, "validate request"),
+            ("max-age=10", 10, "reuse 10"),
+            ("max-age=10", 11, "validate request"),
+            ("max-age=x", 0, "validate request"),
+            ("min-fresh=60", 3540, "reuse 3540"),
+            ("min-fresh=60", 3541, "validate request"),
+            ("no-cache", 0, "validate request"),
+            ("no-store", 0, "forward request"),
+            ("max-stale", 3600, "reuse 3600 stale"),
+            ("max-stale=10", 3610, "reuse 3610 stale"),
+            ("max-stale=10", 3611, "validate stale"),
+            ("max-stale=10, max-age=5", 3605, "validate request"),
+            ("max-stale=10, min-fresh=1", 3605, "validate request"),
+            ("only-if-cached", 0, "reuse 0"),
+            ("only-if-cached", 3600, "504"),
+            ("only-if-cached, max-stale", 3600, "reuse 3600 stale"),
+            ("only-if-cached, no-cache", 0, "504"),
+        ] {
+            assert_eq!(says(&head, &get(&[("cache-control", line)]), now_s), expected, "{line}");
+        }
+        assert_eq!(says(&head, &get(&[("pragma", "no-cache")]), 0), "validate request");
+        let nothing = look_up(&[], &get(&[("cache-control", "only-if-cached")]).presented(), t0());
+        assert_eq!(nothing, Lookup::GatewayTimeout);
+    }
+
+    #[test]
+    fn max_stale_cannot_override_the_origin() {
+        // RFC 9111 §4.2.4
+        for line in ["must-revalidate", "proxy-revalidate", "s-maxage=60"] {
+            let head = stored(&[("cache-control", &format!("max-age=60, {line}"))]);
+            assert_eq!(says(&head, &get(&[("cache-control", "max-stale")]), 61), "forward stale, or stale", "{line}");
+        }
+    }
+
+    #[test]
+    fn an_immutable_response_is_not_asked_about_on_reload() {
+        // RFC 8246 §2
+        let head = stored(&[("cache-control", "max-age=3600, immutable"), TAG]);
+        assert_eq!(says(&head, &get(&[("cache-control", "max-age=0")]), 5), "reuse 5");
+        assert_eq!(says(&head, &get(&[("cache-control", "no-cache")]), 5), "validate request", "a forced reload");
+        assert_eq!(says(&head, &get(&[("cache-control", "max-age=0")]), 3600), "validate stale");
+    }
+
+    #[test]
+    fn stale_while_revalidate_has_a_window() {
+        // RFC 5861 §3
+        let head = stored(&[("cache-control", "max-age=1, stale-while-revalidate=4"), TAG]);
+        assert_eq!(says(&head, &get(&[]), 0), "reuse 0");
+        assert_eq!(says(&head, &get(&[]), 1), "reuse 1 and validate");
+        assert_eq!(says(&head, &get(&[]), 5), "reuse 5 and validate");
+        assert_eq!(says(&head, &get(&[]), 6), "validate stale");
+        let untagged = stored(&[("cache-control", "max-age=1, stale-while-revalidate=4")]);
+        assert_eq!(says(&untagged, &get(&[]), 5), "reuse 5 and fetch");
+        for line in ["max-age=2", "min-fresh=1", "no-cache", "max-age=0"] {
+            let said = says(&head, &get(&[("cache-control", line)]), 3);
+            assert!(said.starts_with("validate"), "{line}: {said}");
+        }
+        for line in ["must-revalidate", "no-cache", "s-maxage=1"] {
+            let line = format!("max-age=1, stale-while-revalidate=4, {line}");
+            assert_eq!(says(&stored(&[("cache-control", &line), TAG]), &get(&[]), 3), "validate stale", "{line}");
+        }
+        let mut purged = stored(&[("cache-control", "max-age=60, stale-while-revalidate=60"), TAG]);
+        purged.mark_stale();
+        assert_eq!(says(&purged, &get(&[]), 3), "validate stale");
+        let set_back = look_up(&[&head], &get(&[]).presented(), t0() - s(3600));
+        assert_eq!(word(set_back), "validate stale", "nobody knows whether it is inside the window");
+    }
+
+    #[test]
+    fn the_newest_selected_response_that_can_be_reused_wins() {
+        // RFC 9111 §4, §4.1
+        let foo = |value| get(&[("foo", value)]);
+        let variant =
+            |value, date, cc| foo(value).stored(200, &[("vary", "Foo"), ("date", date), ("cache-control", cc)]);
+        let old = variant("1", "@-20", "max-age=3600");
+        let new = variant("1", "@-10", "max-age=3600");
+        let new_but_stale = variant("1", "@-5", "max-age=1");
+        let other = variant("2", "@0", "max-age=3600");
+        let index = |heads: &[&StoredHead], asked: Asked| match look_up(heads, &asked.presented(), at(1)) {
+            Lookup::Reuse { index, .. } => Ok(index),
+            other => Err(word(other)),
+        };
+        assert_eq!(index(&[&old, &new, &other], foo("1")), Ok(1));
+        assert_eq!(index(&[&new, &old, &other], foo("1")), Ok(0));
+        assert_eq!(index(&[&old, &new_but_stale, &other], foo("1")), Ok(0), "a fresh one before a newer stale one");
+        assert_eq!(index(&[&old, &new, &other], foo("2")), Ok(2));
+        assert_eq!(index(&[&old, &new, &other], foo("3")), Err("forward vary-miss".into()));
+        assert_eq!(index(&[&new_but_stale, &other], foo("1")), Err("forward stale, or stale".into()));
+        assert_eq!(index(&[], foo("1")), Err("forward uri-miss".into()));
+    }
+
+    #[test]
+    fn what_passes_by_the_cache_is_forwarded() {
+        let head = stored(&[("cache-control", "public, max-age=60")]);
+        assert_eq!(says(&head, &get(&[("cookie", "sid=1")]), 0), "forward bypass");
+        assert_eq!(says(&head, &get(&[]).method("POST"), 0), "forward method");
+        assert_eq!(says(&head, &get(&[("authorization", "x")]), 0), "forward bypass");
+        assert_eq!(says(&head, &get(&[("authorization", "x")]).rfc(), 0), "reuse 0");
+        let passing = get(&[("cookie", "sid=1"), ("cache-control", "only-if-cached")]);
+        assert_eq!(says(&head, &passing, 0), "504");
+    }
+
+    #[test]
+    fn a_cookie_of_any_name_gets_no_copy_that_may_not_be_its_owners() {
+        // Deviation `cookie-reused`
+        let cookie = || get(&[("cookie", "post-4711=open")]);
+        let html = ("content-type", "text/html; charset=utf-8");
+        let fresh = ("cache-control", "max-age=60");
+        for (lines, expected) in [
+            (&[fresh, html][..], "forward bypass"),
+            (&[fresh, ("content-type", "application/ld+json")], "forward bypass"),
+            (&[fresh], "forward bypass"),
+            (&[("last-modified", "@-9000"), ("content-type", "image/png")], "forward bypass"),
+            (&[fresh, ("content-type", "image/png")], "reuse 0"),
+            (&[fresh, ("content-type", "Image/SVG+xml")], "reuse 0"),
+            (&[fresh, ("content-type", "text/css")], "reuse 0"),
+            (&[("cache-control", "public, max-age=60"), html], "reuse 0"),
+            (&[("cache-control", "s-maxage=60"), html], "reuse 0"),
+        ] {
+            let head = stored(lines);
+            assert_eq!(says(&head, &cookie(), 0), expected, "{lines:?}");
+            assert!(says(&head, &get(&[("cookie", "_ga=1")]), 0).starts_with("reuse"), "counters decide nothing");
+            assert!(says(&head, &cookie().rfc(), 0).starts_with("reuse"));
+            let under_rule = cookie().rule(anonymous());
+            assert!(says(&head, &under_rule, 0).starts_with("reuse"));
+        }
+        let floor = SiteRule { fresh_min: Some(s(60)), ..SiteRule::default() };
+        let asked = cookie().rule(floor.clone());
+        let guest = get(&[]).rule(floor).stored(200, &[html]);
+        assert_eq!(says(&guest, &asked, 0), "forward bypass", "a floor without anonymous changes nothing");
+    }
+}

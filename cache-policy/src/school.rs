@@ -359,3 +359,174 @@ fn may_have_provoked(request: &PresentedRequest<'_>) -> bool {
         || bytes() > USUAL_HEADER_BYTES_MAX
         || request.headers.values().any(|value| value.as_bytes().iter().any(u8::is_ascii_control))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Asked, anonymous, fields, get};
+    use crate::{Pass, SiteRule, may_share, storable};
+
+    fn stores(asked: &Asked, status: u16, lines: &[(&str, &str)]) -> Result<(), NotStorable> {
+        storable(&asked.presented(), http::StatusCode::from_u16(status).unwrap(), &fields(lines)).map(|_| ())
+    }
+
+    #[test]
+    fn the_names_of_cookies_tell() {
+        for (line, expected) in [
+            ("", Cookies::None),
+            (" ; ", Cookies::None),
+            (
+                "_ga=1; _ga_X1=2; _gid=3; _ym_uid=4; __utma=5; _pk_ses.1.ab=6; tmr_lvid=7; _hjSession_1=8",
+                Cookies::Counters,
+            ),
+            ("lang=kk", Cookies::Other),
+            ("_ga=1; lang=kk", Cookies::Other),
+            ("_galaxy=1", Cookies::Other),
+            ("novalue", Cookies::Other),
+            ("PHPSESSID=x", Cookies::Session),
+            ("JSESSIONID=x", Cookies::Session),
+            ("MoodleSession=x", Cookies::Session),
+            ("laravel_session=x", Cookies::Session),
+            ("wordpress_logged_in_5f=x", Cookies::Session),
+            ("wp-postpass_5f=x", Cookies::Session),
+            (".ASPXAUTH=x", Cookies::Session),
+            ("connect.sid=x", Cookies::Session),
+            ("csrftoken=x", Cookies::Session),
+            ("XSRF-TOKEN=x", Cookies::Session),
+            ("remember_web=x", Cookies::Session),
+            ("lang=kk; _gateway_session=x", Cookies::Session),
+        ] {
+            assert_eq!(Cookies::of(&fields(&[("cookie", line)])), expected, "{line}");
+        }
+        let two_lines = fields(&[("cookie", "a=1"), ("cookie", "sid=2")]);
+        assert_eq!(Cookies::of(&two_lines), Cookies::Session);
+        let many = vec!["a=1"; MEMBERS_MAX + 1].join(";");
+        assert_eq!(Cookies::of(&fields(&[("cookie", &many)])), Cookies::Session);
+    }
+
+    #[test]
+    fn token_like_parameters_are_found() {
+        for (target, expected) in [
+            ("http://a/?access_token=x", true),
+            ("http://a/?p=1&Token=x", true),
+            ("http://a/?wstoken", true),
+            ("http://a/?sig=x", true),
+            ("http://a/?X-Amz-Signature=x&p", true),
+            ("http://a/?X-Amz-Credential=x", true),
+            ("http://a/?client_secret=1", true),
+            ("http://a/?p=1;sid=2", true),
+            ("http://a/?%74oken=x", true),
+            ("http://a/?access%5Ftoken=x", true),
+            ("http://a/x;jsessionid=1?p", true),
+            ("http://a/x;jsessionid=1/y", true),
+            ("http://a/?page=2&lang=kk&v=1.2", false),
+            ("http://a/?author=Abai&design=new&inside=1", false),
+            ("http://a/?q=token", false),
+            ("http://a/token/sig", false),
+            ("http://a/?%=1&%zz", false),
+            ("http://a/", false),
+        ] {
+            assert_eq!(has_token(&target.parse().unwrap()), expected, "{target}");
+        }
+        let many = format!("http://a/?{}", vec!["p"; MEMBERS_MAX + 1].join("&"));
+        assert!(has_token(&many.parse().unwrap()));
+    }
+
+    #[test]
+    fn deviations_that_pass_by_the_cache() {
+        let share = |asked: Asked| may_share(&asked.presented());
+        let session = || get(&[("cookie", "PHPSESSID=1")]);
+        let token = || get(&[]).uri("https://a.example/?token=1");
+        let credentials = || get(&[("authorization", "Basic eA==")]);
+        assert_eq!(share(session()), Err(Pass::SessionCookie));
+        assert_eq!(share(token()), Err(Pass::TokenInQuery));
+        assert_eq!(share(credentials()), Err(Pass::Authorization));
+        for make in [session, token, credentials] {
+            assert_eq!(share(make().rule(anonymous())), Ok(()));
+            assert_eq!(share(make().rfc()), Ok(()));
+        }
+        assert_eq!(share(get(&[("cookie", "lang=kk")])), Ok(()));
+        let never = SiteRule { never_store: true, ..SiteRule::default() };
+        assert_eq!(share(get(&[]).rule(never).rfc()), Err(Pass::RuleNeverStore));
+        assert_eq!(share(get(&[]).method("POST").rfc()), Err(Pass::Method));
+        assert_eq!(share(get(&[]).method("HEAD")), Ok(()));
+    }
+
+    #[test]
+    fn cookies_keep_a_response_from_being_stored() {
+        let cookie = || get(&[("cookie", "lang=kk")]);
+        let long = ("cache-control", "max-age=3600");
+        let refused = Err(NotStorable::CookieOnRequest);
+        assert_eq!(stores(&cookie(), 200, &[long]), refused);
+        assert_eq!(stores(&cookie(), 200, &[("cache-control", "public")]), Ok(()));
+        assert_eq!(stores(&cookie(), 200, &[("cache-control", "s-maxage=1")]), Ok(()));
+        assert_eq!(stores(&cookie(), 200, &[("cache-control", "s-maxage=x")]), refused);
+        assert_eq!(stores(&cookie().rfc(), 200, &[long]), Ok(()));
+        assert_eq!(stores(&cookie().rule(anonymous()), 200, &[long]), Ok(()));
+        assert_eq!(stores(&get(&[("cookie", "_ga=1")]), 200, &[long]), Ok(()), "counters decide nothing");
+        let floor = SiteRule { fresh_min: Some(crate::testing::s(60)), ..SiteRule::default() };
+        assert_eq!(stores(&cookie().rule(floor), 200, &[long]), refused);
+        for name in ["set-cookie", "set-cookie2"] {
+            let sets = [("cache-control", "public, max-age=60"), (name, "a=b")];
+            assert_eq!(stores(&get(&[]), 200, &sets), Err(NotStorable::SetCookie));
+            assert_eq!(stores(&get(&[]).rfc(), 200, &sets), Ok(()));
+            assert_eq!(stores(&get(&[]).rule(anonymous()), 200, &sets), Ok(()));
+        }
+        let session = get(&[("cookie", "sid=1")]);
+        assert_eq!(stores(&session, 200, &[("cache-control", "public")]), Err(NotStorable::SessionCookie));
+        let token = get(&[]).uri("https://a.example/?sig=1");
+        assert_eq!(stores(&token, 200, &[long]), Err(NotStorable::TokenInQuery));
+    }
+
+    #[test]
+    fn errors_and_redirects_want_explicit_freshness() {
+        let long = ("last-modified", "@-9000");
+        for status in [301, 302, 404, 410, 500, 501] {
+            for lines in [
+                &[long][..],
+                &[long, ("cache-control", "public")],
+                &[long, ("cache-control", "max-age=0")],
+                &[long, ("cache-control", "max-age=x")],
+                &[("expires", "@60")], // no Date to compare with
+                &[("expires", "@0"), ("date", "@0")],
+                &[("expires", "0"), ("date", "@0")],
+            ] {
+                let decided = stores(&get(&[]), status, lines);
+                assert_eq!(decided, Err(NotStorable::ErrorWithoutFreshness), "{status} {lines:?}");
+            }
+            assert_eq!(stores(&get(&[]), status, &[("cache-control", "max-age=1")]), Ok(()));
+            assert_eq!(stores(&get(&[]), status, &[("expires", "@1"), ("date", "@0")]), Ok(()));
+        }
+        assert_eq!(stores(&get(&[]), 200, &[long]), Ok(()));
+        assert_eq!(stores(&get(&[]).rfc(), 404, &[long]), Ok(()));
+    }
+
+    #[test]
+    fn an_error_that_a_field_may_have_provoked_is_not_stored() {
+        let fresh = [("cache-control", "public, max-age=60")];
+        let long_value = "x".repeat(USUAL_HEADER_BYTES_MAX);
+        let many: Vec<(&str, &str)> = vec![("x-a", "1"); USUAL_HEADER_LINES_MAX + 1];
+        let one = |name: &'static str, value| get(&[(name, value)]);
+        for asked in [
+            one("range", "bytes=0-1"),
+            one("expect", "100-continue"),
+            one("if-match", "\"a\""),
+            one("x-http-method-override", "POST"),
+            one("x-original-url", "/admin"),
+            one("x-forwarded-host", "evil.example"),
+            one("x-pad", &long_value),
+            one("x-tab", "a\tb"),
+            get(&many),
+        ] {
+            assert_eq!(stores(&asked, 404, &fresh), Err(NotStorable::ProvokedError));
+            assert_eq!(stores(&asked, 200, &fresh), Ok(()), "a success was not provoked");
+            assert_eq!(stores(&asked.rfc(), 404, &fresh), Ok(()));
+        }
+    }
+
+    #[test]
+    fn every_deviation_has_a_name_of_its_own() {
+        let names: std::collections::BTreeSet<_> = DEVIATIONS.iter().map(|deviation| deviation.name).collect();
+        assert_eq!(names.len(), DEVIATIONS.len());
+    }
+}

@@ -92,3 +92,35 @@ pub fn anonymise_response(headers: &mut HeaderMap) {
 pub(crate) fn sets_cookie(headers: &HeaderMap) -> bool {
     headers.contains_key(SET_COOKIE) || headers.contains_key(SET_COOKIE2)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::fields;
+
+    #[test]
+    fn an_anonymous_rule_drops_cookies_both_ways() {
+        let mut request = fields(&[("cookie", "a=1"), ("cookie2", "$Version=1"), ("accept", "*/*")]);
+        anonymise_request(&mut request);
+        assert_eq!(request.keys().collect::<Vec<_>>(), ["accept"]);
+        let mut response =
+            fields(&[("set-cookie", "a=1"), ("set-cookie", "b=1"), ("set-cookie2", "c=1"), ("etag", "x")]);
+        anonymise_response(&mut response);
+        assert_eq!(response.keys().collect::<Vec<_>>(), ["etag"]);
+    }
+
+    #[test]
+    fn what_was_overridden_is_told_in_stable_words() {
+        assert!(!Overrode::default().any());
+        let all = Overrode {
+            lifetime_raised: true,
+            lifetime_lowered: true,
+            set_cookie: true,
+            private: true,
+            no_store: true,
+            no_cache: true,
+        };
+        assert!(all.any());
+        assert_eq!(all.to_string(), "fresh-min+fresh-max+set-cookie+private+no-store+no-cache");
+    }
+}

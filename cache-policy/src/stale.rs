@@ -88,3 +88,93 @@ fn permission(stored: &StoredHead, request: &PresentedRequest<'_>, stale_for: Du
     }
     (stale_for <= request.options.stale_max).then_some(StalePermission::Disconnected)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SiteRule;
+    use crate::testing::{Asked, at, get, s, stored, t0};
+
+    const CAUSES: [StaleCause; 3] =
+        [StaleCause::Unreachable, StaleCause::Timeout, StaleCause::OriginError(StatusCode::SERVICE_UNAVAILABLE)];
+
+    fn by(cache_control: &str, asked: &Asked, cause: StaleCause, now_s: u64) -> Option<StalePermission> {
+        let head = asked.stored(200, &[("cache-control", cache_control)]);
+        stale_allowed(&head, &asked.presented(), cause, at(now_s)).map(|stale| stale.by)
+    }
+
+    #[test]
+    fn a_stale_response_stands_in_for_a_failing_origin() {
+        // RFC 9111 §4.2.4, §4.3.3; RFC 5861 §4
+        for cause in CAUSES {
+            assert_eq!(by("max-age=2", &get(&[]), cause, 60), Some(StalePermission::Disconnected), "{cause:?}");
+            assert_eq!(by("max-age=2, stale-if-error=60", &get(&[]), cause, 62), Some(StalePermission::StaleIfError));
+            assert_eq!(
+                by("max-age=60", &get(&[("cache-control", "no-cache")]), cause, 9),
+                Some(StalePermission::Fresh)
+            );
+        }
+        for status in [500, 502, 503, 504] {
+            let cause = StaleCause::OriginError(StatusCode::from_u16(status).unwrap());
+            assert!(by("max-age=2", &get(&[]), cause, 60).is_some(), "{status}");
+        }
+        for status in [400, 404, 410, 501, 505] {
+            let cause = StaleCause::OriginError(StatusCode::from_u16(status).unwrap());
+            assert_eq!(by("max-age=2, stale-if-error=600", &get(&[]), cause, 60), None, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_origin_may_forbid_it() {
+        // RFC 9111 §5.2.2.2, §5.2.2.4, §5.2.2.8, §5.2.2.10
+        let rule = SiteRule { stale_max: Some(s(9000)), ..SiteRule::default() };
+        for line in ["must-revalidate", "proxy-revalidate", "no-cache", "s-maxage=2"] {
+            let line = format!("max-age=2, {line}, stale-if-error=600");
+            for cause in CAUSES {
+                assert_eq!(by(&line, &get(&[]), cause, 60), None, "{line}");
+                assert_eq!(by(&line, &get(&[]).rule(rule.clone()), cause, 60), None, "{line}");
+            }
+        }
+        assert_eq!(by("no-cache, max-age=600", &get(&[]), StaleCause::Timeout, 1), None, "though it is fresh");
+        let fresh = by("must-revalidate, max-age=60", &get(&[]), StaleCause::Timeout, 1);
+        assert_eq!(fresh, Some(StalePermission::Fresh));
+    }
+
+    #[test]
+    fn it_has_an_end() {
+        let cause = StaleCause::Unreachable;
+        let mut asked = get(&[]);
+        asked.options.stale_max = s(100);
+        assert_eq!(by("max-age=2", &asked, cause, 102), Some(StalePermission::Disconnected));
+        assert_eq!(by("max-age=2", &asked, cause, 103), None);
+        let ruled = |stale_max| get(&[]).rule(SiteRule { stale_max: Some(s(stale_max)), ..SiteRule::default() });
+        assert_eq!(by("max-age=2", &ruled(10), cause, 12), Some(StalePermission::Rule));
+        assert_eq!(by("max-age=2, stale-if-error=99", &ruled(10), cause, 13), None, "the rule decides");
+        let asks = get(&[("cache-control", "stale-if-error=500")]);
+        assert_eq!(by("max-age=2, stale-if-error=5", &asks, cause, 60), Some(StalePermission::StaleIfError));
+    }
+
+    #[test]
+    fn it_is_told_how_old_and_how_stale_it_is() {
+        let head = stored(&[("cache-control", "max-age=2")]);
+        let asked = get(&[]);
+        let told = stale_allowed(&head, &asked.presented(), StaleCause::Timeout, at(60)).unwrap();
+        assert_eq!((told.age, told.stale_for), (s(60), s(58)));
+        let set_back = stale_allowed(&head, &asked.presented(), StaleCause::Timeout, t0() - s(9000)).unwrap();
+        assert_eq!((set_back.age, set_back.by), (s(0), StalePermission::Disconnected));
+    }
+
+    #[test]
+    fn nobody_gets_what_he_would_not_get_fresh() {
+        let allowed = |head: &StoredHead, asked: &Asked| {
+            stale_allowed(head, &asked.presented(), StaleCause::Unreachable, at(60)).is_some()
+        };
+        let page = stored(&[("cache-control", "max-age=2"), ("content-type", "text/html")]);
+        assert!(allowed(&page, &get(&[])));
+        assert!(!allowed(&page, &get(&[("cookie", "lang=kk")])));
+        assert!(!allowed(&page, &get(&[("cookie", "sid=1")])));
+        assert!(!allowed(&page, &get(&[]).method("POST")));
+        let varying = get(&[("foo", "1")]).stored(200, &[("vary", "Foo")]);
+        assert!(!allowed(&varying, &get(&[("foo", "2")])));
+    }
+}

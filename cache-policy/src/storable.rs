@@ -272,3 +272,202 @@ fn check_freshness(request: &PresentedRequest<'_>, kept: &Kept<'_>, is_targeted:
     let may = says_freshness || directives.public || by_rule || freshness::is_heuristically_cacheable(status);
     if may { Ok(()) } else { Err(NotStorable::NoFreshness) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Asked, anonymous, fields, get, s};
+
+    fn decide(asked: &Asked, status: u16, lines: &[(&str, &str)]) -> Result<(), NotStorable> {
+        storable(&asked.presented(), StatusCode::from_u16(status).unwrap(), &fields(lines)).map(|_| ())
+    }
+
+    const FRESH: (&str, &str) = ("cache-control", "max-age=60");
+
+    #[test]
+    fn any_final_status_with_explicit_freshness_is_stored() {
+        // RFC 9111 §3
+        let rfc = get(&[]).rfc();
+        for status in [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 502, 503, 504, 599] {
+            for line in [FRESH, ("cache-control", "s-maxage=5"), ("expires", "@60")] {
+                assert_eq!(decide(&rfc, status, &[line]), Ok(()), "{status} {line:?}");
+                assert_eq!(decide(&get(&[]), status, &[line, ("date", "@0")]), Ok(()), "school, {status} {line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_freshness_the_status_decides() {
+        // RFC 9111 §3, §4.2.2; RFC 9110 §15.1
+        let rfc = get(&[]).rfc();
+        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501] {
+            assert_eq!(decide(&rfc, status, &[]), Ok(()), "{status}");
+        }
+        for status in [201, 202, 302, 303, 307, 400, 403, 500, 502, 503, 504, 599] {
+            assert_eq!(decide(&rfc, status, &[]), Err(NotStorable::NoFreshness), "{status}");
+            assert_eq!(decide(&rfc, status, &[("cache-control", "public")]), Ok(()), "{status}");
+        }
+    }
+
+    #[test]
+    fn some_answers_are_for_one_request_only() {
+        for (status, reason) in [
+            (100, NotStorable::Interim),
+            (103, NotStorable::Interim),
+            (206, NotStorable::Partial),
+            (304, NotStorable::NotModified),
+            (407, NotStorable::RequestDependent),
+            (412, NotStorable::RequestDependent),
+            (416, NotStorable::RequestDependent),
+            (421, NotStorable::RequestDependent),
+        ] {
+            assert_eq!(decide(&get(&[]).rfc(), status, &[FRESH]), Err(reason), "{status}");
+        }
+    }
+
+    #[test]
+    fn the_directives_of_both_sides_decide() {
+        // RFC 9111 §3, §5.2.1.5, §5.2.2.3, §5.2.2.5, §5.2.2.7
+        let rfc = get(&[]).rfc();
+        for (value, expected) in [
+            ("no-store", Err(NotStorable::NoStore)),
+            ("No-StOrE, max-age=60", Err(NotStorable::NoStore)),
+            ("private, max-age=60", Err(NotStorable::Private)),
+            ("private=\"a\", max-age=60", Ok(())),
+            ("no-cache", Ok(())),
+            ("no-store, must-understand, max-age=60", Ok(())),
+            ("private, must-understand", Err(NotStorable::Private)),
+        ] {
+            assert_eq!(decide(&rfc, 200, &[("cache-control", value)]), expected, "{value}");
+        }
+        let unknown = [("cache-control", "max-age=3600, no-store, must-understand")];
+        assert_eq!(decide(&rfc, 599, &unknown), Err(NotStorable::MustUnderstand));
+        let asks_no_store = get(&[("cache-control", "no-store")]).rfc();
+        assert_eq!(decide(&asks_no_store, 200, &[FRESH]), Err(NotStorable::RequestNoStore));
+    }
+
+    #[test]
+    fn authorization_wants_leave_to_share() {
+        // RFC 9111 §3.5
+        let rfc = || get(&[("authorization", "FOO")]).rfc();
+        for (value, expected) in [
+            ("max-age=3600", Err(NotStorable::Authorization)),
+            ("max-age=3600, public", Ok(())),
+            ("max-age=3600, must-revalidate", Ok(())),
+            ("s-maxage=3600", Ok(())),
+            ("s-maxage=x", Err(NotStorable::Authorization)),
+            ("max-age=3600, proxy-revalidate", Err(NotStorable::Authorization)),
+        ] {
+            assert_eq!(decide(&rfc(), 200, &[("cache-control", value)]), expected, "{value}");
+        }
+        let public = [("cache-control", "max-age=3600, public")];
+        let school = get(&[("authorization", "FOO")]);
+        assert_eq!(decide(&school, 200, &public), Err(NotStorable::Authorization));
+        let school = get(&[("authorization", "FOO")]).rule(anonymous());
+        assert_eq!(decide(&school, 200, &public), Ok(()));
+        assert_eq!(decide(&school, 200, &[FRESH]), Err(NotStorable::Authorization));
+    }
+
+    #[test]
+    fn a_star_in_vary_and_a_varying_credential_are_not_stored() {
+        // RFC 9111 §4.1
+        for vary in ["*", "foo, *", ", *", "*, foo", "foo bar"] {
+            assert_eq!(decide(&get(&[]).rfc(), 200, &[FRESH, ("vary", vary)]), Err(NotStorable::VaryStar), "{vary}");
+        }
+        let twice = [FRESH, ("vary", ""), ("vary", "*")];
+        assert_eq!(decide(&get(&[]), 200, &twice), Err(NotStorable::VaryStar));
+        let with_cookie = get(&[("cookie", "lang=kk")]).rfc();
+        let by_cookie = [FRESH, ("vary", "Accept, Cookie")];
+        assert_eq!(decide(&with_cookie, 200, &by_cookie), Err(NotStorable::VaryCredential));
+        assert_eq!(decide(&get(&[]), 200, &by_cookie), Ok(()), "a guest's");
+        assert_eq!(decide(&get(&[("cookie", "lang=kk")]).rule(anonymous()), 200, &by_cookie), Ok(()));
+    }
+
+    #[test]
+    fn of_the_methods_get_counts_and_a_post_that_names_its_own_uri() {
+        // RFC 9110 §9.3.3; RFC 9111 §3
+        let post = || get(&[]).method("POST").rfc();
+        let own = ("content-location", "/algebra/7");
+        assert_eq!(decide(&post(), 200, &[FRESH, own]), Ok(()));
+        assert_eq!(
+            decide(&post(), 200, &[FRESH, ("content-location", "https://LESSONS.example:443/algebra/7")]),
+            Ok(())
+        );
+        assert_eq!(decide(&post(), 200, &[FRESH, ("content-location", "7")]), Ok(()));
+        assert_eq!(decide(&post(), 200, &[FRESH, ("content-location", "")]), Ok(()));
+        assert_eq!(decide(&get(&[]).method("POST"), 200, &[FRESH, own]), Ok(()));
+        for (status, lines) in [
+            (200, &[FRESH][..]),
+            (200, &[own]),
+            (200, &[FRESH, ("content-location", "/algebra/8")]),
+            (200, &[FRESH, ("content-location", "http://lessons.example/algebra/7")]),
+            (200, &[FRESH, own, own]),
+            (400, &[FRESH, own]),
+        ] {
+            assert_eq!(decide(&post(), status, lines), Err(NotStorable::Method), "{status} {lines:?}");
+        }
+        assert_eq!(decide(&get(&[]).method("HEAD").rfc(), 200, &[FRESH]), Err(NotStorable::Head));
+        for method in ["PUT", "DELETE", "OPTIONS", "M-SEARCH", "get"] {
+            assert_eq!(
+                decide(&get(&[]).method(method).rfc(), 200, &[FRESH, own]),
+                Err(NotStorable::Method),
+                "{method}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_rule_overrides_and_the_answer_says_so() {
+        let overrode = |rule: SiteRule, lines: &[(&str, &str)]| {
+            let asked = get(&[]).rule(rule);
+            storable(&asked.presented(), StatusCode::OK, &fields(lines)).map(|storable| storable.overrode.to_string())
+        };
+        let floor = Some(s(60));
+        let never = SiteRule { never_store: true, ..anonymous() };
+        let lasting = || SiteRule { fresh_min: floor, ..anonymous() };
+        assert_eq!(overrode(never, &[FRESH]), Err(NotStorable::RuleNeverStore));
+        let cookie = ("set-cookie", "a=b");
+        assert_eq!(overrode(anonymous(), &[FRESH, cookie]).unwrap(), "set-cookie");
+        assert_eq!(overrode(anonymous(), &[("cache-control", "private")]).unwrap(), "private");
+        assert_eq!(overrode(anonymous(), &[("cache-control", "no-store")]), Err(NotStorable::NoStore));
+        assert_eq!(overrode(lasting(), &[("cache-control", "no-store"), cookie]).unwrap(), "set-cookie+no-store");
+        assert_eq!(overrode(anonymous(), &[FRESH]).unwrap(), "");
+        let only_floor = SiteRule { fresh_min: floor, ..SiteRule::default() };
+        for (line, reason) in [
+            (("cache-control", "no-store"), NotStorable::NoStore),
+            (("cache-control", "private"), NotStorable::Private),
+            (cookie, NotStorable::SetCookie),
+        ] {
+            assert_eq!(overrode(only_floor.clone(), &[line]), Err(reason), "{line:?}");
+        }
+        let asked = get(&[]).rule(only_floor).rfc();
+        assert_eq!(decide(&asked, 201, &[]), Ok(()), "the floor is a freshness");
+        assert_eq!(decide(&asked, 500, &[]), Err(NotStorable::NoFreshness), "but not for an error");
+    }
+
+    #[test]
+    fn a_targeted_field_replaces_cache_control_and_expires() {
+        // RFC 9213 §2.2
+        let rfc = || get(&[]).rfc();
+        let no_store = ("cache-control", "no-store");
+        assert_eq!(decide(&rfc(), 200, &[no_store, ("cdn-cache-control", "max-age=10000")]), Ok(()));
+        let refused = Err(NotStorable::NoStore);
+        assert_eq!(decide(&rfc(), 200, &[FRESH, ("expires", "@60"), ("cdn-cache-control", "no-store")]), refused);
+        assert_eq!(decide(&rfc(), 200, &[no_store, ("cdn-cache-control", "max-age=10000, &&&&&")]), refused);
+        assert_eq!(decide(&rfc(), 200, &[no_store, ("cdn-cache-control", "max-age=\"10000\"")]), refused);
+        let private = Err(NotStorable::Private);
+        assert_eq!(decide(&rfc(), 200, &[FRESH, ("cdn-cache-control", "private")]), private);
+        let mut off = rfc();
+        off.options.targeted_fields = false;
+        assert_eq!(decide(&off, 200, &[no_store, ("cdn-cache-control", "max-age=10000")]), refused);
+        let expires = [("expires", "@60"), ("cdn-cache-control", "foo")];
+        assert_eq!(decide(&rfc(), 500, &expires), Err(NotStorable::NoFreshness));
+    }
+
+    #[test]
+    fn every_reason_has_a_word_of_its_own() {
+        let words: std::collections::BTreeSet<_> = NotStorable::ALL.iter().map(|reason| reason.token()).collect();
+        assert_eq!(words.len(), NotStorable::ALL.len());
+        assert!(words.iter().all(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')));
+    }
+}

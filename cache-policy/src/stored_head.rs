@@ -277,3 +277,119 @@ fn remove_not_stored(
         headers.insert(DATE, format_http_date(response_time));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{anonymous, at, date, get, s, stored, t0};
+
+    fn has(head: &StoredHead, name: &str) -> bool {
+        head.headers().contains_key(name)
+    }
+
+    #[test]
+    fn what_is_not_stored_is_gone() {
+        // RFC 9111 §3.1, §5.2.2.4, §5.2.2.7
+        let head = stored(&[
+            ("connection", "a, close"),
+            ("a", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("te", "x"),
+            ("trailer", "x"),
+            ("upgrade", "h2c"),
+            ("proxy-authenticate", "Basic"),
+            ("cache-control", "max-age=60, private=\"b\", no-cache=\"c\""),
+            ("b", "2"),
+            ("c", "3"),
+            ("d", "4"),
+        ]);
+        let mut names: Vec<_> = head.headers().keys().map(http::HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cache-control", "d", "date"]);
+    }
+
+    #[test]
+    fn cookies_are_kept_as_the_profile_and_the_rule_say() {
+        let lines = [("set-cookie", "a=b"), ("set-cookie2", "c=d"), ("cache-control", "max-age=60")];
+        assert!(has(&get(&[]).rfc().stored(200, &lines), "set-cookie"));
+        let head = get(&[]).rule(anonymous()).stored(200, &lines);
+        assert!(!has(&head, "set-cookie") && !has(&head, "set-cookie2"));
+        assert!(head.overrode().set_cookie);
+    }
+
+    #[test]
+    fn the_origins_date_is_kept_and_a_missing_one_added() {
+        // RFC 9110 §6.6.1
+        assert_eq!(stored(&[("date", "@-60")]).headers()["date"], date(-60));
+        assert_eq!(stored(&[("date", "@-60")]).reuse_headers(at(9))["date"], date(-60));
+        assert_eq!(stored(&[("date", "soon")]).headers()["date"], date(0));
+        let asked = get(&[]);
+        let none = StoredHead::new(&asked.presented(), StatusCode::OK, HeaderMap::new(), t0(), t0());
+        assert_eq!(none.headers()["date"], date(0));
+    }
+
+    #[test]
+    fn every_reuse_tells_its_age() {
+        // RFC 9111 §4, §5.1
+        let head = stored(&[("age", "30"), ("etag", "\"a\"")]);
+        let headers = head.reuse_headers(at(5));
+        assert_eq!(headers["age"], "35");
+        assert_eq!(headers["etag"], "\"a\"");
+        assert_eq!(age_field(s(1 << 40)), "2147483648");
+    }
+
+    #[test]
+    fn freshness_ends_when_age_reaches_the_lifetime() {
+        // RFC 9111 §4.2
+        let head = stored(&[("cache-control", "max-age=60")]);
+        assert!(head.is_fresh(at(59)) && !head.is_fresh(at(60)));
+        assert_eq!((head.fresh_for(at(50)), head.fresh_for(at(70))), (s(10), s(0)));
+        assert_eq!((head.stale_for(at(50)), head.stale_for(at(70))), (Some(s(0)), Some(s(10))));
+    }
+
+    #[test]
+    fn marked_stale_it_is_stale_and_stays_so_on_disk() {
+        let mut head = stored(&[("cache-control", "max-age=60")]);
+        head.mark_stale();
+        assert!(!head.is_fresh(t0()));
+        let asked = get(&[]);
+        let restored = StoredHead::from_parts(head.into_parts(), &asked.rule, &asked.options);
+        assert!(!restored.is_fresh(t0()));
+    }
+
+    #[test]
+    fn restored_from_its_parts_it_is_the_same() {
+        let asked = get(&[("accept-language", "kk"), ("cookie", "lang=kk")]).rfc();
+        let head =
+            asked.stored(200, &[("vary", "Accept-Language"), ("cache-control", "s-maxage=9"), ("etag", "\"a\"")]);
+        let again = StoredHead::from_parts(head.parts().clone(), &asked.rule, &asked.options);
+        assert_eq!(again.parts(), head.parts());
+        assert_eq!(again.variant_key(), head.variant_key());
+        assert_eq!(again.lifetime(), head.lifetime());
+        assert_eq!(again.current_age(at(5)), head.current_age(at(5)));
+    }
+
+    #[test]
+    fn under_a_changed_rule_nothing_private_is_selected() {
+        let under = |lines: &[(&str, &str)]| {
+            let lasting = SiteRule { fresh_min: Some(s(60)), ..anonymous() };
+            let head = get(&[]).rule(lasting).stored(200, lines);
+            assert_eq!(head.not_storable(), None);
+            let asked = get(&[]);
+            let restored = StoredHead::from_parts(head.into_parts(), &asked.rule, &asked.options);
+            assert_eq!(restored.is_selected_by(&asked.presented()), restored.not_storable().is_none());
+            restored.not_storable()
+        };
+        assert_eq!(under(&[("cache-control", "private")]), Some(NotStorable::Private));
+        assert_eq!(under(&[("cache-control", "no-store")]), Some(NotStorable::NoStore));
+        assert_eq!(under(&[("cache-control", "max-age=5")]), None);
+        let with_cookie = get(&[("cookie", "lang=kk")]).rfc().stored(200, &[("cache-control", "max-age=5")]);
+        let asked = get(&[]);
+        let restored = StoredHead::from_parts(with_cookie.into_parts(), &asked.rule, &asked.options);
+        assert_eq!(restored.not_storable(), Some(NotStorable::CookieOnRequest));
+        let never = SiteRule { never_store: true, ..SiteRule::default() };
+        let restored = StoredHead::from_parts(stored(&[]).into_parts(), &never, &asked.options);
+        assert_eq!(restored.not_storable(), Some(NotStorable::RuleNeverStore));
+    }
+}

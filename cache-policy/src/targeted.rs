@@ -60,3 +60,61 @@ fn add(directives: &mut ResponseDirectives, name: &str, value: &BareItem) -> Opt
     }
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache_control::{Scope, Seconds};
+    use crate::testing::{fields, s};
+
+    fn targeted(lines: &[&str]) -> Option<ResponseDirectives> {
+        let lines: Vec<_> = lines.iter().map(|line| ("cdn-cache-control", *line)).collect();
+        parse_targeted(&fields(&lines))
+    }
+
+    #[test]
+    fn a_valid_field_gives_directives() {
+        // RFC 9213 §2.1
+        let max_age = |lines: &[&str]| targeted(lines).unwrap().max_age;
+        assert_eq!(max_age(&["max-age=3600"]), Seconds::Is(s(3600)));
+        assert_eq!(max_age(&["max-age=2147483648"]), Seconds::Is(s(1 << 31)));
+        assert_eq!(max_age(&["max-age=99999999999"]), Seconds::Is(s(1 << 31)));
+        assert_eq!(max_age(&["foobar, max-age=3600;p=1"]), Seconds::Is(s(3600)));
+        assert_eq!(max_age(&["foo=(1 2), max-age=3600"]), Seconds::Is(s(3600)));
+        assert_eq!(
+            max_age(&["max-age=1", "max-age=2"]),
+            Seconds::Is(s(2)),
+            "of two members with one key the last counts"
+        );
+        assert!(targeted(&["no-store"]).unwrap().no_store);
+        assert!(!targeted(&["no-store=?0, public"]).unwrap().no_store);
+        assert_eq!(targeted(&["private"]).unwrap().private, Scope::Whole);
+        assert_eq!(targeted(&["no-cache"]).unwrap().no_cache, Scope::Whole);
+        assert_eq!(targeted(&["no-cache=\"a\""]).unwrap().no_cache.fields().len(), 1);
+    }
+
+    #[test]
+    fn one_malformed_member_voids_the_whole_field() {
+        // RFC 9213 §2.1
+        for line in [
+            "",
+            "max-age=10000, &&&&&",
+            "max-age=\"10000\"",
+            "max-age=10000.5",
+            "max-age=token",
+            "max-age=-1",
+            "max-age",
+            "max-age =100",
+            "max-age= 100",
+            "MaX-aGe=3600",
+            "max-age=3600,",
+            "max-age=(3600)",
+            "no-store=1",
+            "no-store=\"a\"",
+            "private=token",
+        ] {
+            assert_eq!(targeted(&[line]), None, "{line}");
+        }
+        assert_eq!(targeted(&[]), None);
+    }
+}

@@ -113,3 +113,123 @@ pub(crate) fn variant_key(selecting: &[Selecting], codings: &[Vec<u8>], by_resul
     }
     key
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Asked, anonymous, get, stored};
+
+    /// Whether a response with this `Vary` to the first request is selected by the second one.
+    fn selects(vary: &[&str], first: Asked, second: Asked) -> bool {
+        let lines: Vec<_> = vary.iter().map(|line| ("vary", *line)).collect();
+        first.stored(200, &lines).is_selected_by(&second.presented())
+    }
+
+    #[test]
+    fn the_same_values_select() {
+        // RFC 9111 §4.1
+        for (vary, first, second, expected) in [
+            ("Foo", &[("foo", "1")][..], &[("foo", "1")][..], true),
+            ("Foo", &[("foo", "1")], &[("foo", "2")], false),
+            ("Foo", &[("foo", "1")], &[], false),
+            ("Foo", &[], &[("foo", "1")], false),
+            ("Foo", &[], &[], true),
+            ("Foo", &[("foo", "")], &[], false),
+            ("Foo", &[("foo", "1"), ("other", "2")], &[("foo", "1"), ("other", "3")], true),
+            ("Foo, Bar", &[("foo", "1"), ("bar", "a")], &[("bar", "a"), ("foo", "1")], true),
+            ("Foo, Bar", &[("foo", "1"), ("bar", "a")], &[("foo", "2"), ("bar", "a")], false),
+            ("Foo, Bar", &[("foo", "1"), ("bar", "a")], &[("foo", "a"), ("bar", "1")], false),
+            ("Foo, Bar, Baz", &[("foo", "1"), ("baz", "7")], &[("foo", "1"), ("baz", "7")], true),
+            ("Foo, Bar, Baz", &[("foo", "1"), ("baz", "7")], &[("foo", "1"), ("bar", "7")], false),
+            ("", &[("foo", "1")], &[("foo", "2")], true),
+        ] {
+            assert_eq!(selects(&[vary], get(first), get(second)), expected, "{vary} {first:?} {second:?}");
+            assert_eq!(selects(&[vary], get(first).rfc(), get(second).rfc()), expected, "{vary} {first:?} {second:?}");
+        }
+        assert!(!selects(&["Foo", "Bar"], get(&[("bar", "1")]), get(&[("bar", "2")])), "every line of Vary counts");
+    }
+
+    #[test]
+    fn differences_that_mean_nothing_are_normalised() {
+        // RFC 9111 §4.1
+        let lang = "accept-language";
+        for (name, first, second, expected) in [
+            ("foo", &["1,2"][..], &[" 1, 2 "][..], true),
+            ("foo", &["1, 2"], &["1", "2"], true),
+            ("foo", &["a"], &["A"], false),
+            ("foo", &["1, 2"], &["2, 1"], false),
+            ("foo", &["\"a, b\""], &["\"a,b\""], false),
+            (lang, &["en, de"], &["eN, De"], true),
+            (lang, &["en, de"], &["en ,   de"], true),
+            (lang, &["en;q=0.5"], &["EN ; q=0.5"], true),
+            (lang, &["en, de"], &["de, en"], false),
+            ("accept", &["text/html;q=1, */*"], &["Text/HTML; q=1,*/*"], true),
+            ("user-agent", &["A"], &["a"], false),
+        ] {
+            let with = |values: &[&str]| get(&values.iter().map(|value| (name, *value)).collect::<Vec<_>>());
+            assert_eq!(selects(&[name], with(first), with(second)), expected, "{name} {first:?} {second:?}");
+        }
+    }
+
+    #[test]
+    fn a_star_anywhere_selects_nothing() {
+        // RFC 9111 §4.1
+        for vary in [&["*"][..], &["*, *"], &["*", "*"], &[", *"], &["", "*"], &["*, Foo"], &["Foo, *"], &["foo bar"]] {
+            assert!(!selects(vary, get(&[]), get(&[])), "{vary:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_in_a_coding_goes_to_who_accepts_it() {
+        let coded = |vary: &str, coding: &str, accept: &str, options: fn(Asked) -> Asked| {
+            let lines = [("vary", vary), ("content-encoding", coding)];
+            let first = options(get(&[("accept-encoding", "gzip, deflate, br")])).stored(200, &lines);
+            let accept = if accept.is_empty() { get(&[]) } else { get(&[("accept-encoding", accept)]) };
+            first.is_selected_by(&options(accept).presented())
+        };
+        let school: fn(Asked) -> Asked = |asked| asked;
+        let rfc: fn(Asked) -> Asked = Asked::rfc;
+        for options in [school, rfc] {
+            assert!(coded("Accept-Encoding", "gzip", "br, deflate, gzip;q=0.5", options));
+            assert!(!coded("Accept-Encoding", "gzip", "br", options));
+            assert!(!coded("Accept-Encoding", "gzip", "", options));
+            assert!(!coded("", "gzip", "", options), "also when the origin forgets Vary");
+            assert!(coded("", "gzip", "gzip", options));
+        }
+        assert!(coded("Accept-Encoding", "gzip", "gzip, zstd", school), "deviation `encoding-by-result`");
+        assert!(!coded("Accept-Encoding", "gzip", "gzip, zstd", rfc));
+        assert!(coded("Accept-Encoding", "identity", "", school));
+    }
+
+    #[test]
+    fn variants_that_replace_each_other_have_one_key() {
+        let key = |asked: &[(&str, &str)], lines: &[(&str, &str)]| get(asked).stored(200, lines).variant_key();
+        let gzip = [("vary", "Accept-Encoding, Foo"), ("content-encoding", "gzip")];
+        let first = key(&[("accept-encoding", "gzip"), ("foo", "1")], &gzip);
+        assert_eq!(first, key(&[("accept-encoding", "br, gzip"), ("foo", "1")], &gzip));
+        assert_ne!(first, key(&[("accept-encoding", "gzip"), ("foo", "2")], &gzip));
+        assert_ne!(first, key(&[("accept-encoding", "gzip")], &gzip));
+        assert_ne!(first, key(&[("accept-encoding", "gzip"), ("foo", "1")], &gzip[..1]));
+        assert_eq!(key(&[("a", "1")], &[]), key(&[("a", "2")], &[]));
+    }
+
+    #[test]
+    fn what_may_tell_who_asked_is_kept_as_a_digest() {
+        let lines = [("vary", "User-Agent, Referer, Accept-Language")];
+        let head = get(&[("user-agent", "Tablet 7"), ("accept-language", "kk")]).stored(200, &lines);
+        let kept: Vec<_> = head.parts().selecting.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        assert_eq!(kept[0], ("accept-language", Some(b"kk".to_vec())));
+        assert_eq!(kept[1], ("referer", None));
+        assert_eq!(kept[2].1.as_ref().map(Vec::len), Some(DIGEST_BYTES));
+        assert!(!format!("{kept:?}").contains("Tablet"));
+    }
+
+    #[test]
+    fn an_anonymous_rule_forgets_the_cookie() {
+        let asked = get(&[("cookie", "sid=1")]).rule(anonymous());
+        let head = asked.stored(200, &[("vary", "Cookie")]);
+        assert_eq!(head.parts().selecting[0].1, None);
+        assert!(head.is_selected_by(&get(&[("cookie", "sid=2")]).rule(anonymous()).presented()));
+        assert!(stored(&[("vary", "Cookie")]).is_selected_by(&get(&[]).presented()));
+    }
+}
