@@ -37,6 +37,35 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// A finding about `span` (in bytes) of `text`, for other files that people edit. `label` stands under the
+    /// underlined text, `help` says what to write instead.
+    pub fn new(
+        severity: Severity,
+        (file, text): (&str, &str),
+        span: Range<usize>,
+        message: impl Into<String>,
+        label: &str,
+        help: Option<String>,
+    ) -> Self {
+        let start = floor(text, span.start.min(text.len()));
+        let before = text.get(..start).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let counted = |count: usize| u32::try_from(count + 1).unwrap_or(u32::MAX);
+        let (excerpt, underlined) = excerpt(text, &span);
+        Self {
+            severity,
+            file: file.into(),
+            line: counted(before.matches('\n').count()),
+            column: counted(before.get(line_start..).unwrap_or_default().chars().count()),
+            span,
+            message: message.into(),
+            label: label.to_owned(),
+            help,
+            excerpt,
+            underlined,
+        }
+    }
+
     /// Whether the file is refused for it.
     pub fn severity(&self) -> Severity {
         self.severity
@@ -127,4 +156,26 @@ pub(crate) fn shown(text: &str) -> String {
         out.push('…');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_knows_its_line_and_column_in_characters() {
+        let text = "a = 1\nәріп = \"қате\"\n";
+        let start = text.find("\"қате").unwrap();
+        let found = Diagnostic::new(Severity::Error, ("f.toml", text), start..start + 10, "wrong", "here", None);
+        assert_eq!((found.line(), found.column()), (2, 8));
+        assert_eq!(found.to_string(), "f.toml:2:8: wrong");
+        assert!(found.render(false).contains("^^^^^^ here"), "{}", found.render(false));
+    }
+
+    #[test]
+    fn a_span_past_the_text_is_no_panic() {
+        let found = Diagnostic::new(Severity::Warning, ("f", "қ"), 1..99, "m", "", None);
+        assert_eq!((found.line(), found.column()), (1, 1));
+        let _ = found.render(true);
+    }
 }

@@ -29,7 +29,7 @@ pub use allowlist::Allowlist;
 pub use diagnostic::{Diagnostic, Severity};
 pub use explain::{Explanation, NearMiss, Verdict};
 pub use file::limits;
-pub use file::{Loaded, Rejected};
+pub use file::{Loaded, Rejected, nearest};
 pub use glob::{Glob, GlobError};
 pub use host_name::{HostName, HostNameError};
 pub use permit::{NotListed, Permit};

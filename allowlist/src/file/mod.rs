@@ -26,6 +26,7 @@ use crate::site::{Site, Source};
 #[cfg(test)]
 pub(crate) use self::lint::is_safe_for_its_class;
 pub(crate) use self::read::edits;
+pub use self::read::nearest;
 pub(crate) use self::values::url;
 
 /// A file that can be used.
@@ -157,7 +158,7 @@ fn over(
             format!("it is a profile: write profile = \"{}\" and your `hosts`", name.value)
         }
         Some(_) => format!("it is a site of the catalogue: write catalogue = \"{}\"", name.value),
-        None => match read::nearest(&name.value, &names) {
+        None => match nearest(&name.value, &names) {
             Some(near) => format!("did you mean \"{near}\"?"),
             None => format!("there are: {}", names.join(", ")),
         },

@@ -25,7 +25,7 @@ pub(super) fn check_keys(report: &mut Report<'_>, table: &DeTable<'_>, known: &[
 }
 
 /// The known word that differs by a slip of the hand, if there is one.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let word = word.replace('_', "-").to_ascii_lowercase();
     let slips_max = (word.chars().count() / 3).clamp(1, 3);
     known
