@@ -103,12 +103,10 @@ pub(crate) fn under_rule(lifetime: Lifetime, basis: &Basis<'_>, rule: &SiteRule,
     Lifetime { duration, ..lifetime }
 }
 
-/// Whether a rule's floor applies to a status: successes and permanent redirects, so that no error lives longer than
-/// its origin said.
+/// Whether a rule's floor applies to a status: successes and redirects (a start page often is one), so that no error
+/// lives longer than its origin said.
 pub(crate) fn floor_applies(status: StatusCode) -> bool {
-    (status.is_success() && status != StatusCode::PARTIAL_CONTENT)
-        || status == StatusCode::MOVED_PERMANENTLY
-        || status == StatusCode::PERMANENT_REDIRECT
+    status.is_success() || status.is_redirection()
 }
 
 /// Status codes that RFC 9110 §15.1 calls heuristically cacheable.
@@ -227,8 +225,10 @@ mod tests {
         assert_eq!(under(Some(7200), Some(5000), 200, &hour), (5000, "fresh-min".into()));
         assert_eq!(under(Some(60), None, 200, &[]), (60, "fresh-min".into()));
         assert_eq!(under(Some(60), None, 200, &[("cache-control", "no-cache")]), (60, "fresh-min+no-cache".into()));
-        assert_eq!(under(Some(7200), None, 301, &hour).0, 7200);
-        for status in [302, 404, 500] {
+        for status in [203, 301, 302, 308] {
+            assert_eq!(under(Some(7200), None, status, &hour).0, 7200, "{status}");
+        }
+        for status in [404, 410, 500] {
             assert_eq!(under(Some(7200), None, status, &hour), (3600, String::new()), "{status}");
         }
     }

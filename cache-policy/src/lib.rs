@@ -30,6 +30,7 @@ mod age;
 mod cache_control;
 mod cache_status;
 mod content_coding;
+mod cookies;
 mod delta_seconds;
 mod entity_tag;
 mod field;
@@ -51,12 +52,14 @@ mod stored_head;
 mod targeted;
 #[cfg(test)]
 mod testing;
+mod token_names;
 mod validation;
 mod vary;
 
 pub use age::CLOCK_BACK_MAX;
 pub use cache_control::{RequestDirectives, ResponseDirectives, Scope, Seconds};
 pub use cache_status::{CACHE_STATUS, CacheStatus, ForwardReason};
+pub use cookies::{COUNTER_COOKIES, Cookies, SESSION_COOKIE_ENDS, SESSION_COOKIE_PARTS};
 pub use delta_seconds::{DELTA_SECONDS_MAX, parse_delta_seconds};
 pub use entity_tag::{EntityTag, EntityTags};
 pub use freshen::{Freshening, freshen, freshen_by_head};
@@ -69,11 +72,12 @@ pub use options::{Options, Profile};
 pub use range::{ByteRange, ContentRange, GAP_MAX, RANGES_MAX, RangePlan, RangeSpec, parse_range, resolve_range};
 pub use request::{Pass, PresentedRequest, may_share};
 pub use reuse::{Lookup, look_up};
-pub use school::Cookies;
+
 pub use site_rule::{Overrode, SiteRule, anonymise_request, anonymise_response};
 pub use stale::{StaleCause, StalePermission, StaleUse, stale_allowed};
 pub use storable::{NotStorable, Storable, storable};
 pub use stored_head::{StoredHead, StoredHeadParts, age_field};
 pub use targeted::{CDN_CACHE_CONTROL, parse_targeted};
+pub use token_names::{TOKEN_PARAMETER_ENDS, TOKEN_PARAMETERS, has_token};
 pub use validation::{Conditional, Precondition, evaluate_preconditions, not_modified_head, remove_preconditions};
 pub use vary::{Selecting, Vary};

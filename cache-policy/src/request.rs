@@ -9,10 +9,12 @@ use http::header::{
 use http::{Method, Uri};
 
 use crate::cache_control::RequestDirectives;
+use crate::cookies::Cookies;
 use crate::entity_tag::EntityTags;
 use crate::options::Options;
-use crate::school::{self, Cookies};
+use crate::school;
 use crate::site_rule::SiteRule;
+use crate::token_names::has_token;
 
 /// A request presented to the cache, with the operator's rule for its path. RFC 9111 §2 ("presented request").
 #[derive(Clone)]
@@ -55,7 +57,7 @@ impl<'a> PresentedRequest<'a> {
             directives: RequestDirectives::parse(headers),
             has_authorization: headers.contains_key(AUTHORIZATION),
             cookies: if rule.anonymous { Cookies::None } else { Cookies::of(headers) },
-            has_token_in_query: school::has_token(target_uri),
+            has_token_in_query: has_token(target_uri),
         }
     }
 

@@ -42,7 +42,7 @@ pub enum Lookup {
     Forward {
         /// Why.
         why: ForwardReason,
-        /// A selected stored response without validator, which may stand in if the origin fails.
+        /// A selected stored response that may stand in if the origin fails ([`crate::stale_allowed`]).
         stale: Option<usize>,
     },
     /// `only-if-cached`, and nothing stored can be used: answer 504 (RFC 9111 §5.2.1.7).
@@ -86,7 +86,10 @@ fn decide(stored: &[&StoredHead], request: &PresentedRequest<'_>, now: SystemTim
         }
         None => match newest(&mut usable()) {
             Some(index) => ask(index, stored[index], request, now),
-            None => forward(ForwardReason::Bypass),
+            None => Lookup::Forward {
+                why: ForwardReason::Bypass,
+                stale: newest(&mut selected().filter(|(_, head)| school::is_guests_copy(head))),
+            },
         },
     }
 }
@@ -318,10 +321,10 @@ mod tests {
         let html = ("content-type", "text/html; charset=utf-8");
         let fresh = ("cache-control", "max-age=60");
         for (lines, expected) in [
-            (&[fresh, html][..], "forward bypass"),
-            (&[fresh, ("content-type", "application/ld+json")], "forward bypass"),
-            (&[fresh], "forward bypass"),
-            (&[("last-modified", "@-9000"), ("content-type", "image/png")], "forward bypass"),
+            (&[fresh, html][..], "forward bypass, or stale"),
+            (&[fresh, ("content-type", "application/ld+json")], "forward bypass, or stale"),
+            (&[fresh], "forward bypass, or stale"),
+            (&[("last-modified", "@-9000"), ("content-type", "image/png")], "forward bypass, or stale"),
             (&[fresh, ("content-type", "image/png")], "reuse 0"),
             (&[fresh, ("content-type", "Image/SVG+xml")], "reuse 0"),
             (&[fresh, ("content-type", "text/css")], "reuse 0"),
@@ -338,6 +341,6 @@ mod tests {
         let floor = SiteRule { fresh_min: Some(s(60)), ..SiteRule::default() };
         let asked = cookie().rule(floor.clone());
         let guest = get(&[]).rule(floor).stored(200, &[html]);
-        assert_eq!(says(&guest, &asked, 0), "forward bypass", "a floor without anonymous changes nothing");
+        assert_eq!(says(&guest, &asked, 0), "forward bypass, or stale", "a floor without anonymous changes nothing");
     }
 }

@@ -6,19 +6,19 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::Uri;
 use http::header::{
-    AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, EXPECT, HeaderMap, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE,
+    AUTHORIZATION, CONTENT_TYPE, DATE, EXPECT, HeaderMap, HeaderName, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE,
 };
 
 use crate::cache_control::ResponseDirectives;
-use crate::field::MEMBERS_MAX;
+use crate::cookies::Cookies;
 use crate::freshness::{self, Basis};
 use crate::http_date::date_field;
 use crate::options::Options;
 use crate::request::{Pass, PresentedRequest};
 use crate::site_rule::{SiteRule, sets_cookie};
 use crate::storable::{Kept, NotStorable};
+use crate::stored_head::StoredHead;
 
 /// One difference between the school profile and RFC 9111.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,8 @@ pub const DEVIATIONS: [Deviation; 9] = [
     Deviation {
         name: "cookie-reused",
         does: "a request with such a cookie reuses only what is public or s-maxage, or, if it is no page or data \
-               (HTML, JSON, XML), what was asked for without a cookie and has explicit freshness",
+               (HTML, JSON, XML), what was asked for without a cookie and has explicit freshness; while the origin \
+               cannot be reached, also what was asked for without a cookie",
         rfc: "RFC 9111 gives cookies no meaning without Vary",
         lifted_by_anonymous: true,
     },
@@ -91,159 +92,6 @@ pub const DEVIATIONS: [Deviation; 9] = [
         lifted_by_anonymous: false,
     },
 ];
-
-/// What the names of a request's cookies tell. Values are never looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cookies {
-    /// No cookie.
-    None,
-    /// Only cookies of visitor counters, which scripts in the browser set and read and no server looks at.
-    Counters,
-    /// Some other cookie, which may decide what the server answers.
-    Other,
-    /// A cookie that looks like a session, a login or an anti-forgery token.
-    Session,
-}
-
-impl Cookies {
-    /// Classifies the cookies of a request; the gravest one counts.
-    pub fn of(headers: &HeaderMap) -> Self {
-        let pairs = || headers.get_all(COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
-        if pairs().nth(MEMBERS_MAX).is_some() {
-            return Self::Session;
-        }
-        pairs()
-            .map(|pair| pair.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii())
-            .filter(|name| !name.is_empty())
-            .map(|name| Self::named(&name.to_ascii_lowercase()))
-            .max()
-            .unwrap_or(Self::None)
-    }
-
-    fn named(name: &[u8]) -> Self {
-        let name = String::from_utf8_lossy(name);
-        let is_counter = |pattern: &&str| match pattern.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => name == **pattern,
-        };
-        if COUNTER_COOKIES.iter().any(is_counter) {
-            return Self::Counters;
-        }
-        let is_session = SESSION_COOKIE_PARTS.iter().any(|part| name.contains(part))
-            || SESSION_COOKIE_ENDS.iter().any(|end| name.ends_with(end));
-        if is_session { Self::Session } else { Self::Other }
-    }
-
-    /// Whether a server may decide by one of these cookies what to answer.
-    pub fn may_decide_content(self) -> bool {
-        self >= Self::Other
-    }
-}
-
-/// Cookies of Google Analytics and its ads, Yandex Metrica, top.mail.ru, Matomo, Facebook, Hotjar and Clarity: set by
-/// scripts for scripts. Lower case; `*` stands for any ending.
-pub const COUNTER_COOKIES: [&str; 24] = [
-    "_ga",
-    "_ga_*",
-    "_gat",
-    "_gat_*",
-    "_gid",
-    "_gac_*",
-    "_gcl_*",
-    "__utma",
-    "__utmb",
-    "__utmc",
-    "__utmt",
-    "__utmv",
-    "__utmz",
-    "_ym_*",
-    "tmr_*",
-    "_pk_id.*",
-    "_pk_ses.*",
-    "_pk_ref.*",
-    "_fbp",
-    "_fbc",
-    "_hjsessionuser_*",
-    "_hjsession_*",
-    "_clck",
-    "_clsk",
-];
-
-/// What a session-like cookie's name contains, in lower case: PHPSESSID, JSESSIONID, MoodleSession, laravel_session,
-/// wordpress_logged_in, wp-postpass, .ASPXAUTH, csrftoken, XSRF-TOKEN, remember_me and their like.
-pub const SESSION_COOKIE_PARTS: [&str; 14] = [
-    "sess", "auth", "token", "login", "logged", "remember", "jwt", "csrf", "xsrf", "pass", "user", "account", "sso",
-    "ticket",
-];
-
-/// What a session-like cookie's name ends with, in lower case: `sid`, `connect.sid`, `CONCRETE5_uid`.
-pub const SESSION_COOKIE_ENDS: [&str; 3] = ["sid", "uid", "identity"];
-
-/// Names of query and path parameters that carry a credential or a signature, in lower case.
-pub const TOKEN_PARAMETERS: [&str; 25] = [
-    "access_token",
-    "auth",
-    "authorization",
-    "apikey",
-    "api_key",
-    "api-key",
-    "sid",
-    "sig",
-    "sign",
-    "session",
-    "sessionid",
-    "session_id",
-    "sesskey",
-    "phpsessid",
-    "jsessionid",
-    "password",
-    "passwd",
-    "pwd",
-    "secret",
-    "ticket",
-    "jwt",
-    "hmac",
-    "hdnea",
-    "hdnts",
-    "key-pair-id",
-];
-
-/// What a token-like parameter's name ends with: `id_token`, `wstoken`, `X-Amz-Signature`, `client_secret`.
-pub const TOKEN_PARAMETER_ENDS: [&str; 6] = ["token", "signature", "_sig", "credential", "_secret", "otp"];
-
-/// Whether the query, or a parameter in the path (`;jsessionid=…`), looks as if it carried a token. Values are not
-/// looked at; names are percent-decoded and compared without case.
-pub fn has_token(target: &Uri) -> bool {
-    let in_query = target.query().unwrap_or_default().split(['&', ';']);
-    let in_path = target.path().split(';').skip(1);
-    let mut names = in_query.chain(in_path).map(|pair| pair.split(['=', '/']).next().unwrap_or_default());
-    // A target with more parameters than we care to read is not worth sharing.
-    names.by_ref().take(MEMBERS_MAX).any(is_token_parameter) || names.next().is_some()
-}
-
-fn is_token_parameter(name: &str) -> bool {
-    let name = percent_decoded(name).to_ascii_lowercase();
-    TOKEN_PARAMETERS.contains(&name.as_str()) || TOKEN_PARAMETER_ENDS.iter().any(|end| name.ends_with(end))
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [byte, after @ ..] = rest {
-        let hex = |at: usize| after.get(at).and_then(|&digit| char::from(digit).to_digit(16));
-        match (byte, hex(0), hex(1)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                rest = &after[2..];
-            }
-            _ => {
-                decoded.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
-}
 
 /// The deviations `authorization`, `session-cookie` and `token-in-query`.
 pub(crate) fn may_share(request: &PresentedRequest<'_>) -> Result<(), Pass> {
@@ -293,21 +141,27 @@ pub(crate) fn check_error(
     let basis = Basis { status, headers, directives, is_targeted, date: date.unwrap_or(SystemTime::UNIX_EPOCH) };
     let lifetime = freshness::lifetime(&basis, request.options);
     let is_known = has_directive || date.is_some();
-    if !(is_known && lifetime.source.is_explicit() && lifetime.duration > Duration::ZERO) {
+    let has_freshness = is_known && lifetime.source.is_explicit() && lifetime.duration > Duration::ZERO;
+    let has_floor = request.rule.fresh_min.is_some() && freshness::floor_applies(status);
+    if !(has_freshness || has_floor) {
         return Err(NotStorable::ErrorWithoutFreshness);
     }
     if may_have_provoked(request) { Err(NotStorable::ProvokedError) } else { Ok(()) }
 }
 
 /// The deviation `cookie-reused`.
-pub(crate) fn may_reuse_with_cookie(stored: &crate::StoredHead, request: &PresentedRequest<'_>) -> bool {
+pub(crate) fn may_reuse_with_cookie(stored: &StoredHead, request: &PresentedRequest<'_>) -> bool {
     if !request.options.is_school() || request.rule.anonymous || !request.cookies.may_decide_content() {
         return true;
     }
     is_declared_shared(stored.directives())
-        || (!stored.parts().request_had_cookies
-            && stored.has_explicit_freshness()
-            && !is_page_or_data(stored.headers()))
+        || (is_guests_copy(stored) && stored.has_explicit_freshness() && !is_page_or_data(stored.headers()))
+}
+
+/// The exception of `cookie-reused`: what anybody gets who sends no cookie tells nobody's secret, and while the origin
+/// is silent it is better than nothing.
+pub(crate) fn is_guests_copy(stored: &StoredHead) -> bool {
+    !stored.parts().request_had_cookies
 }
 
 /// The origin said, for a cache that serves many, that the response is for all of them.
@@ -368,68 +222,6 @@ mod tests {
 
     fn stores(asked: &Asked, status: u16, lines: &[(&str, &str)]) -> Result<(), NotStorable> {
         storable(&asked.presented(), http::StatusCode::from_u16(status).unwrap(), &fields(lines)).map(|_| ())
-    }
-
-    #[test]
-    fn the_names_of_cookies_tell() {
-        for (line, expected) in [
-            ("", Cookies::None),
-            (" ; ", Cookies::None),
-            (
-                "_ga=1; _ga_X1=2; _gid=3; _ym_uid=4; __utma=5; _pk_ses.1.ab=6; tmr_lvid=7; _hjSession_1=8",
-                Cookies::Counters,
-            ),
-            ("lang=kk", Cookies::Other),
-            ("_ga=1; lang=kk", Cookies::Other),
-            ("_galaxy=1", Cookies::Other),
-            ("novalue", Cookies::Other),
-            ("PHPSESSID=x", Cookies::Session),
-            ("JSESSIONID=x", Cookies::Session),
-            ("MoodleSession=x", Cookies::Session),
-            ("laravel_session=x", Cookies::Session),
-            ("wordpress_logged_in_5f=x", Cookies::Session),
-            ("wp-postpass_5f=x", Cookies::Session),
-            (".ASPXAUTH=x", Cookies::Session),
-            ("connect.sid=x", Cookies::Session),
-            ("csrftoken=x", Cookies::Session),
-            ("XSRF-TOKEN=x", Cookies::Session),
-            ("remember_web=x", Cookies::Session),
-            ("lang=kk; _gateway_session=x", Cookies::Session),
-        ] {
-            assert_eq!(Cookies::of(&fields(&[("cookie", line)])), expected, "{line}");
-        }
-        let two_lines = fields(&[("cookie", "a=1"), ("cookie", "sid=2")]);
-        assert_eq!(Cookies::of(&two_lines), Cookies::Session);
-        let many = vec!["a=1"; MEMBERS_MAX + 1].join(";");
-        assert_eq!(Cookies::of(&fields(&[("cookie", &many)])), Cookies::Session);
-    }
-
-    #[test]
-    fn token_like_parameters_are_found() {
-        for (target, expected) in [
-            ("http://a/?access_token=x", true),
-            ("http://a/?p=1&Token=x", true),
-            ("http://a/?wstoken", true),
-            ("http://a/?sig=x", true),
-            ("http://a/?X-Amz-Signature=x&p", true),
-            ("http://a/?X-Amz-Credential=x", true),
-            ("http://a/?client_secret=1", true),
-            ("http://a/?p=1;sid=2", true),
-            ("http://a/?%74oken=x", true),
-            ("http://a/?access%5Ftoken=x", true),
-            ("http://a/x;jsessionid=1?p", true),
-            ("http://a/x;jsessionid=1/y", true),
-            ("http://a/?page=2&lang=kk&v=1.2", false),
-            ("http://a/?author=Abai&design=new&inside=1", false),
-            ("http://a/?q=token", false),
-            ("http://a/token/sig", false),
-            ("http://a/?%=1&%zz", false),
-            ("http://a/", false),
-        ] {
-            assert_eq!(has_token(&target.parse().unwrap()), expected, "{target}");
-        }
-        let many = format!("http://a/?{}", vec!["p"; MEMBERS_MAX + 1].join("&"));
-        assert!(has_token(&many.parse().unwrap()));
     }
 
     #[test]
@@ -496,6 +288,9 @@ mod tests {
             }
             assert_eq!(stores(&get(&[]), status, &[("cache-control", "max-age=1")]), Ok(()));
             assert_eq!(stores(&get(&[]), status, &[("expires", "@1"), ("date", "@0")]), Ok(()));
+            let floor = SiteRule { fresh_min: Some(crate::testing::s(60)), ..SiteRule::default() };
+            let by_rule = if status < 400 { Ok(()) } else { Err(NotStorable::ErrorWithoutFreshness) };
+            assert_eq!(stores(&get(&[]).rule(floor), status, &[]), by_rule, "{status}");
         }
         assert_eq!(stores(&get(&[]), 200, &[long]), Ok(()));
         assert_eq!(stores(&get(&[]).rfc(), 404, &[long]), Ok(()));

@@ -14,7 +14,7 @@ pub struct SiteRule {
     /// The path is the same for everybody: cookies are dropped both ways ([`anonymise_request`],
     /// [`anonymise_response`]), and cookies, session names and `private` no longer keep a response from being shared.
     pub anonymous: bool,
-    /// Floor of the freshness lifetime of successful responses and permanent redirects.
+    /// Floor of the freshness lifetime of successful responses and redirects.
     pub fresh_min: Option<Duration>,
     /// Ceiling of the freshness lifetime; it wins over `fresh_min`.
     pub fresh_max: Option<Duration>,

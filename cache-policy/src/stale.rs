@@ -58,17 +58,16 @@ pub fn stale_allowed(
         StaleCause::OriginError(status) => matches!(status.as_u16(), 500 | 502 | 503 | 504),
         StaleCause::Unreachable | StaleCause::Timeout => true,
     };
-    let may = is_error
-        && crate::may_share(request).is_ok()
-        && stored.is_selected_by(request)
-        && school::may_reuse_with_cookie(stored, request);
-    if !may || stored.demands_validation() {
+    let may = is_error && crate::may_share(request).is_ok() && stored.is_selected_by(request);
+    let is_silent = !matches!(cause, StaleCause::OriginError(_));
+    let is_his = school::may_reuse_with_cookie(stored, request);
+    if !may || stored.demands_validation() || !(is_his || is_silent && school::is_guests_copy(stored)) {
         return None;
     }
     // After the clock was set back nobody knows for how long: it is stale, and it may be just so.
     let stale_for = stored.stale_for(now).unwrap_or_default();
     let by = if stored.is_fresh(now) {
-        Some(StalePermission::Fresh)
+        Some(if is_his { StalePermission::Fresh } else { StalePermission::Disconnected })
     } else if stored.directives().forbids_stale() {
         None
     } else {
@@ -171,7 +170,14 @@ mod tests {
         };
         let page = stored(&[("cache-control", "max-age=2"), ("content-type", "text/html")]);
         assert!(allowed(&page, &get(&[])));
-        assert!(!allowed(&page, &get(&[("cookie", "lang=kk")])));
+        let with_cookie = get(&[("cookie", "lang=kk")]);
+        assert!(allowed(&page, &with_cookie), "the guest's copy, while the origin is silent");
+        let error = StaleCause::OriginError(StatusCode::BAD_GATEWAY);
+        assert_eq!(stale_allowed(&page, &with_cookie.presented(), error, at(60)), None);
+        let fresh = stale_allowed(&page, &with_cookie.presented(), StaleCause::Timeout, at(1)).unwrap();
+        assert_eq!(fresh.by, StalePermission::Disconnected);
+        let owners = with_cookie.stored(200, &[("cache-control", "max-age=2")]);
+        assert!(!allowed(&owners, &get(&[])) && !allowed(&owners, &get(&[("cookie", "lang=kk")])));
         assert!(!allowed(&page, &get(&[("cookie", "sid=1")])));
         assert!(!allowed(&page, &get(&[]).method("POST")));
         let varying = get(&[("foo", "1")]).stored(200, &[("vary", "Foo")]);
