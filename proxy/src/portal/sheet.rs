@@ -1,0 +1,70 @@
+//! The one style sheet of our pages and the policy that admits it alone.
+
+use std::sync::LazyLock;
+
+use http::HeaderValue;
+
+/// The style sheet, as it stands in every page.
+pub(super) const SHEET: &str = include_str!("sheet.css");
+
+/// `Content-Security-Policy` of our pages: nothing but this style sheet and the page's own icon, no frame around us, no form.
+///
+/// The sheet is admitted by its digest, so that markup which escaped an origin's title could not bring its own.
+pub(super) static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let digest = base64(sha256(SHEET.as_bytes()).as_ref());
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    HeaderValue::try_from(policy).expect("a policy of ASCII letters and a base64 digest is a field value")
+});
+
+/// SHA-256 by the TLS library that the box has anyway; the policy's syntax wants this digest.
+fn sha256(content: &[u8]) -> rustls::crypto::hash::Output {
+    let rustls::SupportedCipherSuite::Tls13(suite) = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256
+    else {
+        unreachable!("the suite is named TLS13");
+    };
+    suite.common.hash_provider.hash(content)
+}
+
+/// Base64 with padding (RFC 4648 §4).
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let sextet = (bits >> (18 - 6 * at)) & 63;
+            text.push(if at <= chunk.len() { char::from(ALPHABET[sextet as usize]) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn base64_pads_as_rfc_4648_section_10_shows() {
+        for (plain, coded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(super::base64(plain.as_bytes()), coded);
+        }
+    }
+
+    #[test]
+    fn the_digest_is_sha_256() {
+        // FIPS 180-2, appendix B.1.
+        let digest = super::sha256(b"abc");
+        assert_eq!(digest.as_ref()[..4], [0xba, 0x78, 0x16, 0xbf]);
+        assert_eq!(digest.as_ref().len(), 32);
+    }
+
+    #[test]
+    fn the_sheet_ends_no_element_and_loads_nothing() {
+        for bad in ["</", "@import", "url("] {
+            assert!(!super::SHEET.contains(bad), "{bad}");
+        }
+    }
+}
