@@ -2,4 +2,10 @@
 //!
 //! The modules, in the order in which a request and then a night meet them; `docs/architecture.md` tells both stories.
 
+pub mod request; // the life of a request: stack, observe, refuse, permit, respond, collapse, forward, fill, deliver
+
+pub mod ledger; // what an exchange ends in: receipts, added up by site and hour
+
 pub mod portal; // the pupil's pages
+
+pub mod clock; // the one place that reads the time

@@ -1,0 +1,31 @@
+//! How a request reached the box; says nothing about who sent it.
+
+use bulaq_allowlist::HostName;
+
+/// What the ingress tells the stack about a request. Put among the request's extensions by whoever made or read it.
+///
+/// There is no client address here on purpose: nothing after the ingress can write one down.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// By which door.
+    pub way: Way,
+    /// Whether it came over TLS that we terminated, so that its scheme is `https`.
+    pub is_secure: bool,
+    /// The port of our listener. A `Host` with this port means the scheme's own port at the origin.
+    pub local_port: u16,
+    /// The name that the client asked for in its ClientHello; `Host` must agree (421 otherwise).
+    pub server_name: Option<HostName>,
+    /// Whether this client may see `Cache-Status` (operators' networks only, unless configured otherwise).
+    pub may_see_status: bool,
+}
+
+/// The doors of the box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// A client that believes us to be the origin: its `Host` is the site.
+    Reverse,
+    /// A client that knows us as its proxy: absolute-form targets.
+    Forward,
+    /// The night's prefetch: absolute-form targets, made by ourselves.
+    Night,
+}
