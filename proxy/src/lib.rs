@@ -8,4 +8,5 @@ pub mod ledger; // what an exchange ends in: receipts, added up by site and hour
 
 pub mod portal; // the pupil's pages
 
-pub mod clock; // the one place that reads the time
+pub mod clock;
+pub mod config; // as written, checked, as used; every limit with its range and reason // the one place that reads the time

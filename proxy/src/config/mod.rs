@@ -1,0 +1,3 @@
+//! The configuration: as written, checked, and then as used.
+
+pub mod quantity;
