@@ -338,6 +338,8 @@ mod tests {
             let under_rule = cookie().rule(anonymous());
             assert!(says(&head, &under_rule, 0).starts_with("reuse"));
         }
+        let owners = cookie().rfc().stored(200, &[fresh, ("content-type", "image/png")]);
+        assert_eq!(says(&owners, &cookie(), 0), "forward bypass", "what another cookie's owner was given");
         let floor = SiteRule { fresh_min: Some(s(60)), ..SiteRule::default() };
         let asked = cookie().rule(floor.clone());
         let guest = get(&[]).rule(floor).stored(200, &[html]);

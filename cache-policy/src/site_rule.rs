@@ -14,7 +14,8 @@ pub struct SiteRule {
     /// The path is the same for everybody: cookies are dropped both ways ([`anonymise_request`],
     /// [`anonymise_response`]), and cookies, session names and `private` no longer keep a response from being shared.
     pub anonymous: bool,
-    /// Floor of the freshness lifetime of successful responses and redirects.
+    /// Floor of the freshness lifetime of successful responses and redirects. It sets `no-cache` aside, and together
+    /// with `anonymous` also `no-store`: many sites send both with every page because a session library does.
     pub fresh_min: Option<Duration>,
     /// Ceiling of the freshness lifetime; it wins over `fresh_min`.
     pub fresh_max: Option<Duration>,

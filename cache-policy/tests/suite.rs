@@ -306,6 +306,57 @@ fn stale() {
 }
 
 #[test]
+fn headers() {
+    let kept = [
+        ("test-header", "x"),
+        ("x-content-foo", "x"),
+        ("content-encoding", "x"),
+        ("content-length", "10"),
+        ("content-location", "/bar"),
+        ("content-md5", "N7UdGUp1E+RbVvZSTy1R8g=="),
+        ("content-range", "x"),
+        ("content-security-policy", "default-src 'self'"),
+        ("content-type", "text/plain;charset=utf-8"),
+        ("clear-site-data", "cookies"),
+        ("etag", "\"ghijkl\""),
+        ("expires", "Mon, 11 Jan 2038 11:11:11 GMT"),
+        ("public-key-pins", "x"),
+        ("set-cookie", "a=c"),
+        ("set-cookie2", "a=c"),
+        ("x-frame-options", "sameorigin"),
+        ("date", "Sat, 21 Nov 2026 05:59:59 GMT"),
+    ];
+    let dropped = [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "a",
+        "b",
+    ];
+    let mut response = vec![(CC, "max-age=3600")];
+    response.extend(kept.iter().chain(&[("connection", "a, b")]));
+    response.extend(dropped.iter().map(|name| (*name, "x")));
+    let mut cache = Cache::new(Options::rfc9111());
+    cache.exchange("GET", &[], Origin::Answers(200, &response));
+    cache.now += Duration::from_secs(3);
+    let reused = cache.stored[0].reuse_headers(cache.now);
+    for (name, value) in kept {
+        assert_eq!(reused[name], value, "headers-store-{name}");
+    }
+    for name in dropped {
+        assert!(!reused.contains_key(name), "headers-store-{name}, headers-omit-headers-listed-in-Connection");
+    }
+    assert_eq!(reused["age"], "4", "other-age-gen");
+}
+
+#[test]
 fn freshening() {
     for options in [Options::rfc9111(), Options::default()] {
         let mut cache = Cache::new(options);
