@@ -11,6 +11,7 @@ use http::header::{
 use http::{HeaderValue, Response, StatusCode};
 
 use super::{Language, sheet, words};
+use crate::request::ForwardError;
 
 /// Longest host or contact that a page shows, in characters; a DNS name is shorter (RFC 1035 §2.3.4).
 const SHOWN_CHARS_MAX: usize = 253;
@@ -66,6 +67,23 @@ pub enum Trouble {
     BrokenAnswer,
     /// Our own limit or back-off for this origin.
     Busy,
+}
+
+impl From<&ForwardError> for Trouble {
+    fn from(error: &ForwardError) -> Self {
+        match error {
+            ForwardError::Dns { .. } => Self::NoAddress,
+            ForwardError::DnsTimeout { .. } => Self::NameServerSilent,
+            ForwardError::DestinationIpProhibited { .. } => Self::AddressProhibited,
+            ForwardError::ConnectionRefused { .. } | ForwardError::ConnectionTimeout { .. } => Self::Unreachable,
+            ForwardError::Tls { .. } => Self::NotTrusted,
+            ForwardError::ResponseTimeout { .. } => Self::NoAnswer,
+            ForwardError::ConnectionTerminated { .. }
+            | ForwardError::ResponseIncomplete { .. }
+            | ForwardError::Protocol { .. } => Self::BrokenAnswer,
+            ForwardError::Busy { .. } => Self::Busy,
+        }
+    }
 }
 
 /// Why no stored response could be served instead.
@@ -233,7 +251,10 @@ mod tests {
             host: "bilim.example",
             status: StatusCode::GATEWAY_TIMEOUT,
             reason: "connection-timeout",
-            trouble: Trouble::Unreachable,
+            trouble: Trouble::from(&ForwardError::ConnectionTimeout {
+                host: "bilim.example".into(),
+                after: Duration::from_secs(10),
+            }),
             copy: StoredCopy::MustBeValidated,
             down_since: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)),
             retry_after: Some(Duration::from_millis(200)),
