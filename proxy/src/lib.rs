@@ -2,11 +2,17 @@
 //!
 //! The modules, in the order in which a request and then a night meet them; `docs/architecture.md` tells both stories.
 
+pub mod ingress; // how a connection reaches the box, and what is refused at the door
+
+pub mod ca; // root, box intermediate, leaf; name constraints from the allowlist
+
 pub mod request; // the life of a request: stack, observe, refuse, permit, respond, collapse, forward, fill, deliver
 
 pub mod ledger; // what an exchange ends in: receipts, added up by site and hour
 
 pub mod portal; // the pupil's pages
+
+pub mod shutdown; // the end: drain first, at once when asked twice
 
 pub mod clock;
 pub mod config; // as written, checked, as used; every limit with its range and reason // the one place that reads the time

@@ -1,0 +1,194 @@
+//! One connection that speaks HTTP: each of its requests is admitted, given to the stack, and answered.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bulaq_allowlist::{Allowlist, HostName, Permit};
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Request, Response, Version};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tower::{Service, ServiceExt};
+
+use super::Behind;
+use super::admit::{Admitted, Door, Turned, admit};
+use super::content::{self, Served};
+use super::guarded::{Activity, Guarded, Waits};
+use super::limits::{HEAD_BYTES_MAX, Limits};
+use super::places::Place;
+use super::tunnel::{self, Dial};
+use crate::request::{Arrival, RequestBody, ResponseBody};
+
+/// Frames that a client may have reset and that are not yet cleaned up, on one HTTP/2 connection: more is an attack
+/// (rapid reset, CVE-2023-44487), and the connection is ended.
+const H2_RESETS_PENDING_MAX: usize = 20;
+/// Streams that we had to reset because of the client's errors on one HTTP/2 connection (CVE-2025-8671).
+const H2_ERRORS_MAX: usize = 200;
+/// Bytes that wait to be sent on one HTTP/2 stream.
+const H2_SEND_BYTES_MAX: usize = 256 * 1024;
+
+/// How hyper is set for every connection.
+pub(super) fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // The waits for heads are those of `Guarded`: hyper's own would count an idle connection as a slow one. More than
+    // 100 fields are refused by hyper's own number; setting it would cost an allocation a request.
+    builder.http1().timer(TokioTimer::new()).max_buf_size(HEAD_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(u32::try_from(limits.h2_streams_max).unwrap_or(u32::MAX))
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_pending_accept_reset_streams(H2_RESETS_PENDING_MAX)
+        .max_local_error_reset_streams(H2_ERRORS_MAX)
+        .max_send_buf_size(H2_SEND_BYTES_MAX);
+    builder
+}
+
+/// Serves one connection until it ends, or until the box is shut down and its requests have been answered.
+pub(super) async fn serve<S, D, I>(behind: Arc<Behind<S, D>>, io: I, arrival: Arrival, place: Arc<Place>)
+where
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+    D: Dial,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::new(Activity::default());
+    let io = TokioIo::new(Guarded::new(io, Waits::new(&behind.limits), Arc::clone(&activity)));
+    let service = service_fn(|request| {
+        let (behind, arrival, activity, place) =
+            (Arc::clone(&behind), arrival.clone(), Arc::clone(&activity), Arc::clone(&place));
+        async move { Ok::<_, Infallible>(answer(behind, arrival, activity, place, request).await) }
+    });
+    let mut connection = std::pin::pin!(behind.http.serve_connection_with_upgrades(io, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = behind.shutdown.draining() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection => ended,
+                () = behind.cut.cancelled() => Ok(()),
+            }
+        }
+    };
+    if let Err(error) = ended {
+        // Clients vanish all the time; what they sent is not repeated here.
+        tracing::debug!(error = %error, "a connection ended badly");
+    }
+}
+
+async fn answer<S, D>(
+    behind: Arc<Behind<S, D>>,
+    arrival: Arrival,
+    activity: Arc<Activity>,
+    place: Arc<Place>,
+    request: Request<Incoming>,
+) -> Response<Served>
+where
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+    D: Dial,
+{
+    let busy = activity.begin();
+    let (mut head, incoming) = request.into_parts();
+    let upgrade = head.extensions.remove::<OnUpgrade>();
+    let (limits, version) = (&behind.limits, head.version);
+    let content_bytes_max = limits.request_body_bytes_max;
+    let door = Door { way: arrival.way, is_secure: arrival.is_secure, content_bytes_max };
+    let response = match admit(door, &mut head) {
+        Ok(Admitted::Request) => {
+            let has_no_content = head.method == http::Method::GET || head.method == http::Method::HEAD;
+            let body = if has_no_content {
+                content::empty()
+            } else {
+                content::of_request(incoming, content_bytes_max, limits.request_body_wait(), &activity)
+            };
+            head.extensions.insert(arrival);
+            let Ok(response) = behind.stack.clone().oneshot(Request::from_parts(head, body)).await;
+            response
+        }
+        Ok(Admitted::Tunnel { host, port }) => match connect(&behind, &host, port).await {
+            Ok((permit, origin)) => open_tunnel(behind, permit, origin, upgrade, place),
+            Err(turned) => turned_away(turned, version),
+        },
+        Err(turned) => turned_away(turned, version),
+    };
+    response.map(|body| Served::new(body, busy))
+}
+
+/// Asks the allowlist, then dials. Nothing is connected to that it does not permit.
+async fn connect<S, D: Dial>(behind: &Behind<S, D>, host: &str, port: u16) -> Result<(Permit, TcpStream), Turned> {
+    let permit = permit_tunnel(&behind.allowlist.load(), host, port)?;
+    match behind.dial.dial(&permit).await {
+        Ok(origin) => Ok((permit, origin)),
+        Err(error) => {
+            tracing::debug!(host = %permit.host(), error = %error, "no tunnel");
+            Err(Turned::TunnelUnreachable)
+        }
+    }
+}
+
+fn permit_tunnel(allowlist: &Allowlist, host: &str, port: u16) -> Result<Permit, Turned> {
+    let host = HostName::parse(host).map_err(|_| Turned::TunnelNotListed)?;
+    allowlist.permit_tunnel(&host, port).map_err(|_| Turned::TunnelNotListed)
+}
+
+/// Answers 200 and, once that is sent, copies. What the client sent after its head waits until then.
+fn open_tunnel<S, D>(
+    behind: Arc<Behind<S, D>>,
+    permit: Permit,
+    origin: TcpStream,
+    upgrade: Option<OnUpgrade>,
+    place: Arc<Place>,
+) -> Response<ResponseBody>
+where
+    S: Send + Sync + 'static,
+    D: Dial,
+{
+    let tasks = behind.tasks.clone();
+    tasks.spawn(async move {
+        let _place = place;
+        let Some(upgrade) = upgrade else { return };
+        match upgrade.await {
+            Ok(client) => {
+                let (client, idle) = (TokioIo::new(client), behind.limits.tunnel_idle());
+                tunnel::run(client, origin, &[], permit, idle, &behind.cut, &behind.on_tunnel).await;
+            }
+            Err(error) => tracing::debug!(error = %error, "a client left before its tunnel was open"),
+        }
+    });
+    Response::new(content::empty())
+}
+
+/// The door's own answer: short and plain, for whoever set up the client. The connection ends with it.
+fn turned_away(turned: Turned, version: Version) -> Response<ResponseBody> {
+    tracing::debug!(reason = ?turned, "turned away at the door");
+    let text = format!("Bulaq, the school's lesson cache: {turned}.\n");
+    let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
+    let mut response = Response::new(ResponseBody::new(body));
+    *response.status_mut() = turned.status();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if matches!(turned, Turned::Trace) {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    if version <= Version::HTTP_11 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

@@ -1,0 +1,373 @@
+//! A client's connection under guard: strict framing, and no waiting without end.
+//!
+//! Sits between the socket (or TLS) and hyper. A refused byte is replaced by NUL, which no HTTP parser takes, and
+//! after it the connection reads as ended: hyper then answers 400 and closes, and every request before it is served.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::framing::{Framing, Phase};
+use super::limits::Limits;
+
+/// For how many idle periods in a row a request may be in progress without any of its content moving. The stack
+/// bounds its own waits far below (an origin's time-outs); this is for clients that never open an HTTP/2 window.
+const STALLED_PERIODS_MAX: u32 = 4;
+
+/// The least bytes of one write that count as content moving.
+const CONTENT_WRITE_BYTES_MIN: usize = 1024;
+
+/// What happens on a connection, told by the service to the guard of its socket.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    requests: AtomicU32,
+    /// Wraps; only whether it moved matters.
+    progress: AtomicU32,
+}
+
+impl Activity {
+    /// A request begins; it ends when the result is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> Busy {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    /// Some content moved.
+    pub(crate) fn moved(&self) {
+        self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    fn progress(&self) -> u32 {
+        self.progress.load(Ordering::Relaxed)
+    }
+}
+
+/// A request in progress.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Activity>);
+
+impl Busy {
+    /// Some of its content moved.
+    pub(crate) fn moved(&self) {
+        self.0.moved();
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.moved();
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How long each phase may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    head: Duration,
+    idle: Duration,
+    write: Duration,
+}
+
+impl Waits {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self { head: limits.head_wait(), idle: limits.idle(), write: limits.write_wait() }
+    }
+
+    /// None for a tunnel, which has its own limit.
+    fn of(self, phase: Phase) -> Option<Duration> {
+        match phase {
+            Phase::First | Phase::Head | Phase::Content => Some(self.head),
+            Phase::Between | Phase::Http2 => Some(self.idle),
+            Phase::Tunnel => None,
+        }
+    }
+}
+
+/// The guarded connection.
+#[derive(Debug)]
+pub(crate) struct Guarded<I> {
+    io: I,
+    framing: Framing,
+    waits: Waits,
+    activity: Arc<Activity>,
+    /// A byte was refused, or nobody asked for anything for too long.
+    has_ended: bool,
+    read_timer: Timer,
+    /// The phase that the read timer is for, the progress when it was set, and for how many periods it stood still.
+    reading: (Phase, u32, u32),
+    write_timer: Timer,
+}
+
+impl<I> Guarded<I> {
+    pub(crate) fn new(io: I, waits: Waits, activity: Arc<Activity>) -> Self {
+        Self {
+            io,
+            framing: Framing::new(),
+            waits,
+            activity,
+            has_ended: false,
+            read_timer: Timer::default(),
+            reading: (Phase::First, 0, 0),
+            write_timer: Timer::default(),
+        }
+    }
+
+    /// While nothing can be read: whether that has lasted too long.
+    fn poll_read_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let phase = self.framing.phase();
+        let Some(wait) = self.waits.of(phase) else {
+            self.read_timer.disarm();
+            return Poll::Pending;
+        };
+        if self.reading.0 != phase {
+            self.read_timer.disarm();
+        }
+        if self.read_timer.arm(wait) {
+            self.reading = (phase, self.activity.progress(), 0);
+        }
+        loop {
+            ready!(self.read_timer.poll(cx));
+            let (_, seen, stalled) = self.reading;
+            let now = self.activity.progress();
+            let is_busy = self.activity.is_busy();
+            let stalled = if now == seen { stalled + 1 } else { 0 };
+            if is_busy && stalled >= STALLED_PERIODS_MAX.max(self.stalled_periods_max(wait)) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            if !is_busy && now == seen {
+                // Between requests an orderly end; in the middle of one a failure.
+                self.has_ended = true;
+                let is_orderly = matches!(phase, Phase::Between | Phase::Http2);
+                return Poll::Ready(if is_orderly { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) });
+            }
+            self.read_timer.disarm();
+            self.read_timer.arm(wait);
+            self.reading = (phase, now, stalled);
+        }
+    }
+
+    /// Short phases get more periods, so that standing still means the same time in each.
+    fn stalled_periods_max(&self, wait: Duration) -> u32 {
+        let periods = (self.waits.idle * STALLED_PERIODS_MAX).as_secs() / wait.as_secs().max(1);
+        u32::try_from(periods).unwrap_or(u32::MAX)
+    }
+
+    /// While nothing can be written: whether that has lasted too long.
+    fn poll_write_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.framing.phase() == Phase::Tunnel {
+            return Poll::Pending;
+        }
+        self.write_timer.arm(self.waits.write);
+        self.write_timer.poll(cx).map(|()| io::ErrorKind::TimedOut.into())
+    }
+
+    /// Content that leaves is progress. The small frames of HTTP/2 (acknowledgements, pings) are not: a client can
+    /// ask for those for ever.
+    fn watch_content(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(CONTENT_WRITE_BYTES_MIN..)) = written {
+            self.activity.moved();
+        }
+        self.watch_write(cx, written)
+    }
+
+    /// Passes on what a write gave, and watches over it while it gives nothing.
+    fn watch_write<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write_timer.disarm();
+            return written;
+        }
+        self.poll_write_wait(cx).map(Err)
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Guarded<I> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.has_ended {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, buf) else {
+            return this.poll_read_wait(cx);
+        };
+        read?;
+        if let Err(refused) = this.framing.take(&buf.filled()[before..]) {
+            tracing::debug!(why = ?refused.why, "refused a request with ambiguous framing");
+            this.has_ended = true;
+            buf.filled_mut()[before + refused.at] = 0;
+            buf.set_filled(before + refused.at + 1);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(cx, buf);
+        this.watch_content(cx, written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        this.watch_content(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.watch_write(cx, flushed)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let shut = Pin::new(&mut this.io).poll_shutdown(cx);
+        this.watch_write(cx, shut)
+    }
+}
+
+/// A timer that is made when first needed and then used again.
+#[derive(Debug, Default)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    is_armed: bool,
+}
+
+impl Timer {
+    /// Sets it unless it is set; says whether it did.
+    fn arm(&mut self, wait: Duration) -> bool {
+        if self.is_armed {
+            return false;
+        }
+        self.is_armed = true;
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(Instant::now() + wait),
+            None => self.sleep = Some(Box::pin(sleep(wait))),
+        }
+        true
+    }
+
+    fn disarm(&mut self) {
+        self.is_armed = false;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.sleep {
+            Some(sleep) if self.is_armed => sleep.as_mut().poll(cx),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    fn guarded() -> (DuplexStream, Guarded<DuplexStream>, Arc<Activity>) {
+        let (client, ours) = duplex(1024);
+        let activity = Arc::new(Activity::default());
+        let guarded = Guarded::new(ours, Waits::new(&Limits::default()), Arc::clone(&activity));
+        (client, guarded, activity)
+    }
+
+    /// Sends each part, reading it back; then how long reading waits and how it ends.
+    async fn waits_after(parts: &[&[u8]]) -> (u64, Result<usize, io::ErrorKind>) {
+        let (mut client, mut guarded, _activity) = guarded();
+        let mut buf = vec![0; 1024];
+        for part in parts {
+            client.write_all(part).await.unwrap();
+            assert_eq!(guarded.read(&mut buf).await.unwrap(), part.len());
+        }
+        let start = Instant::now();
+        let end = guarded.read(&mut buf).await.map_err(|error| error.kind());
+        (start.elapsed().as_secs(), end)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_wait_for_a_client_ends() {
+        let Limits { head_wait_s: head, idle_s: idle, .. } = Limits::default();
+        let cut = Err(io::ErrorKind::TimedOut);
+        assert_eq!(waits_after(&[]).await, (head, cut), "says nothing");
+        assert_eq!(waits_after(&[b"GET"]).await, (head, cut), "stops in the request line");
+        assert_eq!(waits_after(&[b"GET / HTTP/1.1\r\n", b"A: b\r\n"]).await, (head, cut), "stops in the head");
+        assert_eq!(waits_after(&[b"GET / HTTP/1.1\r\n\r\n"]).await, (idle, Ok(0)), "asks for nothing more");
+        let post = b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n";
+        assert_eq!(waits_after(&[post]).await, (head, cut), "content that nobody waits for");
+        assert_eq!(waits_after(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]).await, (idle, Ok(0)), "opens no stream");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_drips_is_cut_all_the_same() {
+        let (mut client, mut guarded, _activity) = guarded();
+        let start = Instant::now();
+        let dripping = tokio::spawn(async move {
+            while client.write_all(b"G").await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let mut buf = [0; 64];
+        let end = loop {
+            match guarded.read(&mut buf).await {
+                Ok(_) => {}
+                Err(error) => break error.kind(),
+            }
+        };
+        assert_eq!(end, io::ErrorKind::TimedOut);
+        assert_eq!(start.elapsed().as_secs(), Limits::default().head_wait_s);
+        drop(guarded);
+        dripping.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_connection_is_not_idle_but_may_not_stand_still_for_ever() {
+        let (mut client, mut guarded, activity) = guarded();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut buf = [0; 64];
+        guarded.read(&mut buf).await.unwrap();
+        let busy = activity.begin();
+        let start = Instant::now();
+        let end = guarded.read(&mut buf).await.map_err(|error| error.kind());
+        assert_eq!(end, Err(io::ErrorKind::TimedOut));
+        assert_eq!(start.elapsed().as_secs(), Limits::default().idle_s * u64::from(STALLED_PERIODS_MAX));
+        drop(busy);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_cut() {
+        let (client, mut guarded, _activity) = guarded();
+        let start = Instant::now();
+        let end = guarded.write_all(&[0; 4096]).await.unwrap_err();
+        assert_eq!((end.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, Limits::default().write_wait_s));
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn a_refused_byte_becomes_nul_and_the_end() {
+        let (mut client, mut guarded, _activity) = guarded();
+        client.write_all(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\nA: b\r\n\r\n").await.unwrap();
+        let mut seen = Vec::new();
+        guarded.read_to_end(&mut seen).await.unwrap();
+        assert_eq!(seen, b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\0");
+    }
+}

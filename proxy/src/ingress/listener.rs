@@ -1,0 +1,112 @@
+//! Sockets that listen, and what becomes of each connection that they take.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::sleep;
+use tower::Service;
+
+use super::places::Place;
+use super::tunnel::Dial;
+use super::{Behind, DoorKind, connection, tls};
+use crate::request::{Arrival, RequestBody, ResponseBody, Way};
+
+/// Connections that the kernel holds until we take them: a school's first minute of a lesson at once.
+const BACKLOG: u32 = 1024;
+
+/// How long accepting pauses when the system has no room (most often: no more open files).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds one address.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait for the old connections' end.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Takes connections until the box is shut down.
+pub(super) async fn accept<S, D>(behind: Arc<Behind<S, D>>, listener: TcpListener, kind: DoorKind)
+where
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+    D: Dial,
+{
+    loop {
+        let free = tokio::select! {
+            free = behind.places.free() => free,
+            () = behind.shutdown.draining() => return,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = behind.shutdown.draining() => return,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if !is_of_one_connection(&error) {
+                    tracing::warn!(error = %error, "no connection can be taken at the moment");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+                continue;
+            }
+        };
+        let Some(place) = behind.places.give(free, peer.ip()) else {
+            tracing::debug!("a client has too many connections");
+            continue;
+        };
+        behind.tasks.spawn(serve(Arc::clone(&behind), stream, peer, kind, Arc::new(place)));
+    }
+}
+
+/// Whether the error is about a client that left while it was in the queue.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+async fn serve<S, D>(behind: Arc<Behind<S, D>>, stream: TcpStream, peer: SocketAddr, kind: DoorKind, place: Arc<Place>)
+where
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+    D: Dial,
+{
+    // Answers are written whole; Nagle would only hold back their last segment.
+    if stream.set_nodelay(true).is_err() {
+        return; // the client has left already
+    }
+    let Ok(local) = stream.local_addr() else { return };
+    let peer = peer.ip().to_canonical();
+    let arrival = Arrival {
+        way: if kind == DoorKind::Forward { Way::Forward } else { Way::Reverse },
+        is_secure: false,
+        local_port: local.port(),
+        server_name: None,
+        may_see_status: behind.operators.iter().any(|network| network.contains(&peer)),
+    };
+    let cut = behind.cut.clone();
+    let serving = async {
+        match kind {
+            DoorKind::Http | DoorKind::Forward => connection::serve(behind, stream, arrival, place).await,
+            DoorKind::Https => tls::serve(behind, stream, arrival, place).await,
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = cut.cancelled() => {}
+    }
+}

@@ -1,0 +1,291 @@
+//! How a connection reaches the box, and what is refused at the door.
+//!
+//! Three kinds of door. *http*: the client believes us to be the site, so its `Host` says which. *https*: the same
+//! with TLS; the name in the ClientHello decides between splice, terminate and no. *forward*: the client knows us as
+//! its proxy (absolute-form, CONNECT). Each turns what comes into one kind of request, with an
+//! [`Arrival`](crate::request::Arrival) that says how it came and not from whom, and gives it to the stack.
+//!
+//! On the way: [`framing`] refuses bytes with two meanings before hyper sees them, [`guarded`] ends every wait,
+//! [`admit`] puts heads in order. WebSocket is answered with 501; another `Upgrade` is ignored, as RFC 9110 §7.8
+//! allows; bytes are tunnelled after a 200 to CONNECT and at no other time. HTTP/3 has no door.
+
+mod admit;
+mod client_hello;
+mod connection;
+mod content;
+mod framing;
+mod guarded;
+pub mod limits;
+mod listener;
+mod places;
+mod replay;
+mod tls;
+mod tunnel;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bulaq_allowlist::Allowlist;
+use http::{Request, Response};
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto;
+use ipnet::IpNet;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+pub use self::limits::Limits;
+pub use self::tunnel::{Dial, OnTunnel, TunnelReceipt};
+
+use self::limits::OutOfRange;
+use self::places::Places;
+use crate::ca::Certificates;
+use crate::request::{RequestBody, ResponseBody};
+use crate::shutdown::Shutdown;
+
+/// Where the box listens, and how much it takes.
+#[derive(Clone, Debug)]
+pub struct IngressOptions {
+    /// For clients that believe us to be the site, without TLS; also HTTP/2 without being asked.
+    pub http: Vec<SocketAddr>,
+    /// The same with TLS.
+    pub https: Vec<SocketAddr>,
+    /// For clients that know us as their proxy.
+    pub forward: Vec<SocketAddr>,
+    /// Whose clients may see `Cache-Status`: the operators' networks.
+    pub operators: Vec<IpNet>,
+    /// How much is taken, and for how long.
+    pub limits: Limits,
+}
+
+impl Default for IngressOptions {
+    /// No door yet; the operators are those who sit at the box itself.
+    fn default() -> Self {
+        let loopback = ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network in its usual form"));
+        let (http, https, forward) = (Vec::new(), Vec::new(), Vec::new());
+        Self { http, https, forward, operators: loopback.to_vec(), limits: Limits::default() }
+    }
+}
+
+/// Why the box cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum IngressError {
+    /// Another program, or another Bulaq, has the port.
+    #[error("{address} is taken by another program; stop that, or choose another port (`ss -ltnp` shows who has it)")]
+    Taken {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A port below 1024 without the right to it.
+    #[error(
+        "{address} needs a right that this account does not have; choose a port from 1024 up, or give the service AmbientCapabilities=CAP_NET_BIND_SERVICE"
+    )]
+    Privilege {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// An address that this machine does not have.
+    #[error("{address} is not an address of this machine; `ip address` shows those it has")]
+    NotOurs {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Anything else.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A limit outside its range.
+    #[error(transparent)]
+    Limit(#[from] OutOfRange),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DoorKind {
+    Http,
+    Https,
+    Forward,
+}
+
+/// The ways in.
+#[derive(Debug)]
+pub struct Ingress;
+
+impl Ingress {
+    /// Opens all doors; none stays open when one cannot be. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`IngressError`] names the address and says what to do.
+    pub fn bind(options: IngressOptions) -> Result<Bound, IngressError> {
+        options.limits.check()?;
+        let doors =
+            [(DoorKind::Http, &options.http), (DoorKind::Https, &options.https), (DoorKind::Forward, &options.forward)];
+        let mut listeners = Vec::new();
+        for (kind, addresses) in doors {
+            for &address in addresses {
+                let failed = |source| explain(address, source);
+                let listener = listener::bind(address).map_err(failed)?;
+                let local = listener.local_addr().map_err(failed)?;
+                listeners.push((kind, local, listener));
+            }
+        }
+        Ok(Bound { listeners, options })
+    }
+}
+
+fn explain(address: SocketAddr, source: io::Error) -> IngressError {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => IngressError::Taken { address },
+        io::ErrorKind::PermissionDenied => IngressError::Privilege { address },
+        io::ErrorKind::AddrNotAvailable => IngressError::NotOurs { address },
+        _ => IngressError::Listen { address, source },
+    }
+}
+
+/// Doors that are open; nobody answers yet.
+#[derive(Debug)]
+pub struct Bound {
+    listeners: Vec<(DoorKind, SocketAddr, TcpListener)>,
+    options: IngressOptions,
+}
+
+/// What stands behind the doors.
+pub struct Inside<S, D> {
+    /// The stack that answers every request.
+    pub stack: S,
+    /// The list of today; a new one is swapped in.
+    pub allowlist: Arc<ArcSwap<Allowlist>>,
+    /// The way to origins, for tunnels.
+    pub origin: D,
+    /// What is shown to clients of `terminate` sites.
+    pub certificates: Arc<Certificates>,
+    /// Ends it.
+    pub shutdown: Shutdown,
+    /// Hears of each tunnel that has ended.
+    pub on_tunnel: OnTunnel,
+}
+
+/// What every connection shares.
+struct Behind<S, D> {
+    stack: S,
+    allowlist: Arc<ArcSwap<Allowlist>>,
+    dial: D,
+    certificates: Arc<Certificates>,
+    tls: Arc<ServerConfig>,
+    http: auto::Builder<TokioExecutor>,
+    limits: Limits,
+    operators: Vec<IpNet>,
+    places: Places,
+    tasks: TaskTracker,
+    shutdown: Shutdown,
+    /// The end of everything that draining has not ended.
+    cut: CancellationToken,
+    on_tunnel: OnTunnel,
+}
+
+impl Bound {
+    /// The http doors' addresses, with the ports that the system chose where 0 was asked for.
+    pub fn http(&self) -> Vec<SocketAddr> {
+        self.addresses(DoorKind::Http)
+    }
+
+    /// The https doors' addresses.
+    pub fn https(&self) -> Vec<SocketAddr> {
+        self.addresses(DoorKind::Https)
+    }
+
+    /// The forward doors' addresses.
+    pub fn forward(&self) -> Vec<SocketAddr> {
+        self.addresses(DoorKind::Forward)
+    }
+
+    fn addresses(&self, wanted: DoorKind) -> Vec<SocketAddr> {
+        self.listeners.iter().filter(|(kind, _, _)| *kind == wanted).map(|(_, local, _)| *local).collect()
+    }
+
+    /// Serves until the shutdown is asked for; then takes nothing new and lets what has begun finish, for as long as
+    /// `drain_s` allows. Returns when the last connection has ended.
+    ///
+    /// # Errors
+    /// [`IngressError::Tls`], at once, when TLS cannot be set up.
+    pub async fn serve<S, D>(self, inside: Inside<S, D>) -> Result<(), IngressError>
+    where
+        S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send,
+        D: Dial,
+    {
+        let IngressOptions { limits, operators, .. } = self.options;
+        let Inside { stack, allowlist, origin, certificates, shutdown, on_tunnel } = inside;
+        let tls = tls::server_config(Arc::clone(&allowlist), Arc::clone(&certificates)).map_err(IngressError::Tls)?;
+        let places = Places::new(connections_max(&limits), limits.connections_per_client_max);
+        let (tasks, cut, http) = (TaskTracker::new(), CancellationToken::new(), connection::http(&limits));
+        let drain = limits.drain();
+        let behind = Arc::new(Behind {
+            stack,
+            allowlist,
+            dial: origin,
+            certificates,
+            tls,
+            http,
+            limits,
+            operators,
+            places,
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+            cut: cut.clone(),
+            on_tunnel,
+        });
+        for (kind, _, listener) in self.listeners {
+            tasks.spawn(listener::accept(Arc::clone(&behind), listener, kind));
+        }
+        tasks.close();
+        shutdown.draining().await;
+        tokio::select! {
+            ended = timeout(drain, tasks.wait()) => if ended.is_err() {
+                tracing::info!(connections = tasks.len(), "connections that did not end in time are cut");
+            },
+            () = shutdown.at_once() => {}
+        }
+        cut.cancel();
+        tasks.wait().await;
+        Ok(())
+    }
+}
+
+/// As many connections as the configuration says, if that many files may be open: each may need a socket of its own,
+/// one to an origin and a stored file. What the system grants us at most is asked for first.
+fn connections_max(limits: &Limits) -> u64 {
+    let mut files = getrlimit(Resource::Nofile);
+    if files.current < files.maximum
+        && setrlimit(Resource::Nofile, rustix::process::Rlimit { current: files.maximum, ..files }).is_ok()
+    {
+        files.current = files.maximum;
+    }
+    let affordable = files.current.map_or(u64::MAX, |files| files / 3).max(limits::CONNECTIONS_MAX.min);
+    if affordable < limits.connections_max {
+        tracing::warn!(
+            affordable,
+            configured = limits.connections_max,
+            "fewer connections than configured: raise the limit of open files (LimitNOFILE of the service)"
+        );
+    }
+    limits.connections_max.min(affordable)
+}
