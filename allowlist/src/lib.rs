@@ -5,11 +5,6 @@
 //! asked one question, [`Allowlist::permit`], and its yes is a [`Permit`]: the proof that every outgoing
 //! connection must show. Only this crate can make one, and only from a match.
 //!
-//! ```compile_fail
-//! // A permit cannot be forged: its fields are private and it has no constructor.
-//! let permit = bulaq_allowlist::Permit { port: 443 };
-//! ```
-//!
 //! This crate never opens a socket, never reads a clock, and reads no file but the text it is given.
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,7 @@
 //! One rule of a site: which requests it is for, and what it says about them.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use http::Method;
@@ -122,6 +123,33 @@ impl Rule {
     }
 }
 
+/// What the rule says, in the words of the file: `anonymous, fresh-min = "30d"`. Empty when it says nothing.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = Vec::new();
+        let flags = [(self.refuse, "refuse"), (self.never_store, "never-store"), (self.anonymous, "anonymous")];
+        said.extend(flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, word)| word.to_owned()));
+        for (word, duration) in [("fresh-min", self.fresh_min), ("fresh-max", self.fresh_max)] {
+            said.extend(duration.map(|duration| format!("{word} = \"{}\"", duration_words(duration))));
+        }
+        if !self.ignore_query.is_empty() {
+            let names: Vec<&str> = self.ignore_query.iter().map(Glob::as_str).collect();
+            said.push(format!("ignore-query = {names:?}"));
+        }
+        f.write_str(&said.join(", "))
+    }
+}
+
+/// A duration as a file says it, in the largest unit that it is whole in.
+fn duration_words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (size, unit) = [(86_400, "d"), (3_600, "h"), (60, "min")]
+        .into_iter()
+        .find(|(size, _)| seconds != 0 && seconds.is_multiple_of(*size))
+        .unwrap_or((1, "s"));
+    format!("{}{unit}", seconds / size)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +159,19 @@ mod tests {
         let mut rule = Rule::silent(Position { source: Source::File, line: 1, column: 1 });
         rule.ignore_query = ignore.iter().map(|text| Glob::text(text).unwrap()).collect();
         rule
+    }
+
+    #[test]
+    fn a_rule_is_told_in_the_words_of_the_file() {
+        assert_eq!(rule(&[]).to_string(), "");
+        let mut rule = rule(&["utm_*"]);
+        rule.anonymous = true;
+        rule.fresh_min = Some(Duration::from_secs(90));
+        rule.fresh_max = Some(Duration::from_secs(14 * 86_400));
+        let told = "anonymous, fresh-min = \"90s\", fresh-max = \"14d\", ignore-query = [\"utm_*\"]";
+        assert_eq!(rule.to_string(), told);
+        assert_eq!(duration_words(Duration::ZERO), "0s");
+        assert_eq!(duration_words(Duration::from_secs(7200)), "2h");
     }
 
     #[test]

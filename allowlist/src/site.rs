@@ -426,6 +426,14 @@ impl Site {
         &self.file
     }
 
+    /// A place as people read it: `allowlist.toml:5`, or `catalogue bilimland:5`.
+    pub fn place_of(&self, position: Position) -> String {
+        match position.source {
+            Source::File => format!("{}:{}", self.file, position.line),
+            Source::Catalogue(name) => format!("catalogue {name}:{}", position.line),
+        }
+    }
+
     /// Where it begins in that file.
     pub fn at(&self) -> Position {
         self.at

@@ -2,6 +2,8 @@
 //!
 //! The modules, in the order in which a request and then a night meet them; `docs/architecture.md` tells both stories.
 
+pub mod cli; // one file a command
+
 pub mod ingress; // how a connection reaches the box, and what is refused at the door
 
 pub mod ca; // root, box intermediate, leaf; name constraints from the allowlist

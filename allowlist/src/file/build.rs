@@ -23,7 +23,7 @@ pub(super) struct Spans {
     pub(super) hosts: Vec<Range<usize>>,
     pub(super) rules: Vec<Range<usize>>,
     /// The start pages as the file has them; `Site` has only those that the night can use.
-    pub(super) start: Vec<(Range<usize>, StartPage)>,
+    pub(super) start: Vec<At<StartPage>>,
 }
 
 /// Makes a site of a draft. None when something that it needs is missing, which is then told.
@@ -131,18 +131,22 @@ fn prefetch(
     draft: &PrefetchDraft,
     hosts: &[HostEntry],
     tls: TlsMode,
-) -> (Option<Prefetch>, Vec<(Range<usize>, StartPage)>) {
+) -> (Option<Prefetch>, Vec<At<StartPage>>) {
     let Some(place) = &draft.place else { return (None, Vec::new()) };
     let written = draft.start.as_ref().map_or(&[][..], |start| &start.value);
-    let pages: Vec<(Range<usize>, StartPage)> =
-        written.iter().filter_map(|text| Some((text.span.clone(), start_page(report, text, hosts)?))).collect();
+    let mut pages = Vec::with_capacity(written.len());
+    for text in written {
+        if let Some(page) = start_page(report, text, hosts) {
+            pages.push(At { value: page, span: text.span.clone(), position: text.position });
+        }
+    }
     if written.is_empty() && !hosts.is_empty() {
         let help = "write start = [\"/\"], or take [site.prefetch] away";
         report.warning(&place.span, "the night has no page to begin with", "no `start`", help);
     }
     // A spliced connection never reaches the store, so a page fetched for it would be fetched for nobody.
     let is_reachable = |page: &StartPage| tls == TlsMode::Terminate || page.scheme == Scheme::Http;
-    let start: Vec<StartPage> = pages.iter().map(|(_, page)| page.clone()).filter(is_reachable).collect();
+    let start: Vec<StartPage> = pages.iter().map(|page| page.value.clone()).filter(is_reachable).collect();
     let counted = |at: &Option<At<u64>>| at.as_ref().map(|at| at.value);
     let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     let prefetch = Prefetch {

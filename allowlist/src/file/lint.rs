@@ -7,10 +7,10 @@ use std::ops::Range;
 use http::Method;
 
 use super::build::Built;
-use super::report::Report;
+use super::report::{At, Report};
 use crate::host_name::HostName;
 use crate::rule::Rule;
-use crate::site::{HostEntry, HostPattern, Position, Scheme, Site, Source, TlsMode};
+use crate::site::{HostEntry, HostPattern, Position, Scheme, Site, Source, StartPage, TlsMode};
 
 /// How many entries before a host's second one are looked at for the same port: nobody names more ports.
 const PORTS_COMPARED_MAX: usize = 1_000;
@@ -85,23 +85,26 @@ fn splice_without_effect(report: &mut Report<'_>, built: &Built) {
     let help = "write tls = \"terminate\", or begin a host of plain HTTP with http://";
     let is_seen = site.tls == TlsMode::Terminate || site.hosts.iter().any(|entry| entry.plain_http);
     for (rule, span) in site.rules.iter().zip(&built.spans.rules) {
-        if !is_seen && (rule.lets_store() || rule.refuse) {
+        // A catalogue entry may have rules ready for a school that terminates the site.
+        if !is_seen && rule.at.source == Source::File && (rule.lets_store() || rule.refuse) {
             let message = "this rule has no effect on https: the site is spliced, its pages are not seen";
             report.warning(span, message, "no effect on https", help);
         }
     }
     if site.tls == TlsMode::Splice {
-        for (span, _) in built.spans.start.iter().filter(|(_, page)| page.scheme == Scheme::Https) {
+        let is_unseen =
+            |page: &&At<StartPage>| page.value.scheme == Scheme::Https && page.position.source == Source::File;
+        for page in built.spans.start.iter().filter(is_unseen) {
             let message =
                 "the night leaves this page out: the site is spliced, so no pupil would be given what is stored";
-            report.warning(span, message, "not fetched", help);
+            report.warning(&page.span, message, "not fetched", help);
         }
     }
 }
 
 fn start_pages(report: &mut Report<'_>, built: &Built) {
     let Some(prefetch) = &built.site.prefetch else { return };
-    for (span, page) in &built.spans.start {
+    for At { value: page, span, .. } in &built.spans.start {
         let path = page.path_and_query.split('?').next().unwrap_or_default();
         let query = page.path_and_query.split_once('?').map(|(_, query)| query);
         if !prefetch.includes(path) {
