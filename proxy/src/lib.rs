@@ -10,6 +10,8 @@ pub mod ca; // root, box intermediate, leaf; name constraints from the allowlist
 
 pub mod request; // the life of a request: stack, observe, refuse, permit, respond, collapse, forward, fill, deliver
 
+pub mod store; // what is kept: responses in memory, in files, found by an index
+
 pub mod ledger; // what an exchange ends in: receipts, added up by site and hour
 
 pub mod portal; // the pupil's pages

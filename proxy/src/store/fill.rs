@@ -1,0 +1,223 @@
+//! A response that is being stored: its body arrives, its head waits, nothing of it is visible until it is whole.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bulaq_cache_policy::{CacheKey, StoredHead};
+use bytes::Bytes;
+
+use super::body::BodyFile;
+use super::disk::Unpublished;
+use super::error::StoreRefusal;
+use super::find::record_of;
+use super::growing::Growing;
+use super::in_flight::Ticket;
+use super::name::UrlKey;
+use super::publish::Written;
+use super::record::{Layout, RECORD_BYTES_MAX, encode_front};
+use super::room::Reservation;
+use super::stored_response::StoredResponse;
+use super::sums::{BodyHasher, BodySums, trailer_bytes};
+use super::{Shared, Store, name};
+
+/// A long body is written in pieces of at least this many bytes.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// After this many bytes what was written is made durable, so that the end of a long body does not wait for all of it,
+/// nor the disk's queue fill up with it.
+const SYNC_BYTES: u64 = 64 << 20;
+
+/// Room is taken in steps of this many bytes when nobody knows how long a body will be.
+const RESERVE_BYTES: u64 = 8 << 20;
+
+/// A response that is being stored. Dropped before [`Fill::finish`], nothing of it remains.
+pub struct Fill {
+    shared: Arc<Shared>,
+    key: CacheKey,
+    head: StoredHead,
+    announced_bytes: Option<u64>,
+    received_bytes: u64,
+    hasher: BodyHasher,
+    growing: Arc<Growing>,
+    ticket: Ticket,
+    stored_at_ms: u64,
+    record_bytes: usize,
+    /// The file, once the body is too long for memory.
+    long: Option<Long>,
+}
+
+struct Long {
+    unpublished: Unpublished,
+    layout: Layout,
+    reservation: Reservation,
+    /// Body bytes written since they were last made durable.
+    unsynced_bytes: u64,
+}
+
+impl Store {
+    /// Begins to store a response whose body is about to arrive. Never waits.
+    ///
+    /// # Errors
+    /// When it is known already that it will not be stored.
+    pub fn begin(&self, key: &CacheKey, head: StoredHead, content_length: Option<u64>) -> Result<Fill, StoreRefusal> {
+        let shared = &self.0;
+        let limit_bytes = shared.options.body_bytes_max.min(shared.options.bytes_max);
+        if shared.is_closing.load(Ordering::Acquire) {
+            return Err(StoreRefusal::Closing);
+        }
+        if content_length.is_some_and(|length| length > limit_bytes) {
+            return Err(StoreRefusal::TooLarge { limit_bytes });
+        }
+        if shared.index.is_behind() {
+            return Err(StoreRefusal::IndexBehind);
+        }
+        let stored_at_ms = shared.now_ms();
+        let record_bytes = record_of(key, &head, stored_at_ms, 0, [0; 32]).encode().len();
+        if record_bytes > RECORD_BYTES_MAX {
+            return Err(StoreRefusal::HeadTooLarge);
+        }
+        Ok(Fill {
+            ticket: shared.in_flight.enter(key),
+            growing: Arc::new(Growing::new(Arc::clone(&shared.files))),
+            shared: Arc::clone(shared),
+            key: key.clone(),
+            head,
+            announced_bytes: content_length,
+            received_bytes: 0,
+            hasher: BodyHasher::new(),
+            stored_at_ms,
+            record_bytes,
+            long: None,
+        })
+    }
+}
+
+impl Fill {
+    /// Adds bytes to the body.
+    ///
+    /// # Errors
+    /// When it will not be stored after all. What arrived before can still be read; whoever delivers the response goes
+    /// on without the store.
+    pub async fn append(&mut self, chunk: Bytes) -> Result<(), StoreRefusal> {
+        self.received_bytes += chunk.len() as u64;
+        let limit_bytes = self.shared.options.body_bytes_max.min(self.shared.options.bytes_max);
+        if self.received_bytes > limit_bytes {
+            return Err(StoreRefusal::TooLarge { limit_bytes });
+        }
+        if let Some(announced_bytes) = self.announced_bytes.filter(|&announced| self.received_bytes > announced) {
+            return Err(StoreRefusal::LengthMismatch { announced_bytes, received_bytes: self.received_bytes });
+        }
+        if self.ticket.is_invalidated() {
+            return Err(StoreRefusal::Invalidated);
+        }
+        self.hasher.update(&chunk);
+        let waiting = self.growing.push(&chunk);
+        if self.long.is_none() && self.received_bytes > self.shared.options.memory_body_bytes_max {
+            self.spill().await?;
+        }
+        if self.long.is_some() && waiting >= WRITE_BYTES {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// The body as it grows: what was appended can be read at once, by anyone, also after this fill is finished or dropped.
+    pub fn reader(&self) -> BodyFile {
+        BodyFile::growing(Arc::clone(&self.growing))
+    }
+
+    /// Stores the response: its body is whole. Returns when it is durable and can be found.
+    ///
+    /// # Errors
+    /// When the body has not the announced length, or the store cannot keep it. Nothing of it remains then.
+    pub async fn finish(mut self) -> Result<Arc<StoredResponse>, StoreRefusal> {
+        if let Some(announced_bytes) = self.announced_bytes.filter(|&announced| self.received_bytes != announced) {
+            return Err(StoreRefusal::LengthMismatch { announced_bytes, received_bytes: self.received_bytes });
+        }
+        let long = self.long.take();
+        let files = Arc::clone(&self.shared.files);
+        files.run_blocking(move || self.commit(long)).await?
+    }
+
+    /// Gives a body that has become too long for memory a file.
+    async fn spill(&mut self) -> Result<(), StoreRefusal> {
+        let layout = Layout::new(self.record_bytes, true);
+        let expected = self.announced_bytes.unwrap_or(self.received_bytes + RESERVE_BYTES);
+        let (shared, url) = (Arc::clone(&self.shared), UrlKey::of(self.key.as_str()));
+        let create = move || {
+            let reservation = shared.reserve(layout.file_bytes(expected))?;
+            let folder = name::folder_of(&shared.files.bodies, url);
+            let unpublished = shared.files.disk.create(&folder, &shared.files.incoming)?;
+            Ok::<_, StoreRefusal>((unpublished, reservation))
+        };
+        let (unpublished, reservation) = self.shared.files.run_blocking(create).await??;
+        self.growing.spill(Arc::clone(unpublished.file()), layout.body_offset);
+        self.long = Some(Long { unpublished, layout, reservation, unsynced_bytes: 0 });
+        Ok(())
+    }
+
+    /// Writes what waits in memory to the file.
+    async fn flush(&mut self) -> Result<(), StoreRefusal> {
+        let Some(long) = &mut self.long else { return Ok(()) };
+        let (offset, bytes) = self.growing.start_flush();
+        long.unsynced_bytes += bytes.len() as u64;
+        let is_sync_due = long.unsynced_bytes >= SYNC_BYTES;
+        let needed = long.layout.file_bytes(offset + bytes.len() as u64);
+        let missing = needed.saturating_sub(long.reservation.bytes());
+        let (shared, file) = (Arc::clone(&self.shared), Arc::clone(long.unpublished.file()));
+        let body_offset = long.layout.body_offset;
+        let write = move || {
+            let more = if missing > 0 { Some(shared.reserve(missing + RESERVE_BYTES)?) } else { None };
+            shared.files.disk.write_at(&file, &bytes, body_offset + offset)?;
+            if is_sync_due {
+                shared.files.disk.sync(&file)?;
+            }
+            Ok::<_, StoreRefusal>(more)
+        };
+        let more = self.shared.files.run_blocking(write).await??;
+        if is_sync_due {
+            long.unsynced_bytes = 0;
+        }
+        if let Some(more) = more {
+            long.reservation.merge(more);
+        }
+        self.growing.flushed();
+        Ok(())
+    }
+
+    /// Writes what is missing, makes it durable and visible. Waits for the disk.
+    fn commit(self, long: Option<Long>) -> Result<Arc<StoredResponse>, StoreRefusal> {
+        let BodySums { digest, trailer } = self.hasher.finish();
+        let record = record_of(&self.key, &self.head, self.stored_at_ms, self.received_bytes, digest);
+        let disk = &self.shared.files.disk;
+        let (unpublished, layout, reservation, small) = match long {
+            Some(long) => {
+                let (offset, bytes) = self.growing.start_flush();
+                let file = long.unpublished.file();
+                disk.write_at(file, &bytes, long.layout.body_offset + offset)?;
+                self.growing.flushed();
+                disk.write_at(file, &trailer, long.layout.body_offset + self.received_bytes)?;
+                disk.write_at(file, &encode_front(long.layout, &record.encode()), 0)?;
+                (long.unpublished, long.layout, long.reservation, None)
+            }
+            None => {
+                let body = self.growing.whole();
+                let layout = Layout::new(self.record_bytes, false);
+                let reservation = self.shared.reserve(layout.file_bytes(self.received_bytes))?;
+                let folder = name::folder_of(&self.shared.files.bodies, UrlKey::of(self.key.as_str()));
+                let unpublished = disk.create(&folder, &self.shared.files.incoming)?;
+                let mut bytes = encode_front(layout, &record.encode());
+                bytes.extend_from_slice(&body);
+                bytes.extend_from_slice(&trailer);
+                disk.write_at(unpublished.file(), &bytes, 0)?;
+                (unpublished, layout, reservation, Some(body))
+            }
+        };
+        debug_assert_eq!(trailer.len() as u64, trailer_bytes(self.received_bytes));
+        disk.sync(unpublished.file())?;
+        let written = Written { unpublished, layout, record, small, head: self.head };
+        let stored = self.shared.publish(&self.key, written, || self.ticket.is_invalidated())?;
+        drop(reservation); // its bytes are counted by the index from here on
+        Ok(stored)
+    }
+}

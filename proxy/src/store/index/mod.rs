@@ -1,0 +1,223 @@
+//! The index: which responses are stored, without opening their files. It may be lost at any time.
+//!
+//! Changes go into a bounded overlay in memory and are seen at once; one thread, which also opens the engine,
+//! writes them to it one by one. So a slow, full, broken or absent engine never makes a request wait: until the index is
+//! complete the store looks into the folders instead, whose names say the same.
+
+mod note;
+mod opening;
+mod row;
+mod rows;
+mod totals;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+pub(crate) use note::Note;
+pub(crate) use opening::Place;
+pub(crate) use row::{Minutes, Row};
+pub(crate) use totals::Totals;
+pub(crate) use writer::{Keeper, start};
+
+use self::rows::{EngineError, Rows};
+use super::name::{IndexKey, KEY_BYTES, UrlKey};
+
+/// Changes that may wait for the engine: some 10 MiB, half a minute of the fastest night.
+const OVERLAY_ROWS_MAX: usize = 65_536;
+
+/// How far the index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexState {
+    /// It is being opened; the store looks into its folders meanwhile.
+    Opening,
+    /// It is being made anew from the files; the store looks into its folders meanwhile.
+    Rebuilding {
+        /// How much of the folders is read, in per cent.
+        percent: u8,
+    },
+    /// It is complete.
+    Ready,
+    /// It is complete, but in memory alone, since it cannot be written to the disk. It is rebuilt at the next start.
+    ReadyInMemory,
+}
+
+/// The index as the rest of the store sees it.
+pub(crate) struct Index {
+    inner: Mutex<Inner>,
+    /// Wakes the thread: something to write, a failure, or the end.
+    wake: Condvar,
+}
+
+struct Inner {
+    /// Changes that the engine does not have yet. `None` removes.
+    overlay: BTreeMap<IndexKey, Option<Row>>,
+    engine: Option<Arc<dyn Rows>>,
+    state: IndexState,
+    totals: Totals,
+    has_failed: bool,
+    is_closing: bool,
+}
+
+/// A row with its key.
+pub(crate) type Keyed = (IndexKey, Row);
+
+impl Index {
+    pub(crate) fn new(totals: Totals) -> Self {
+        let inner = Inner {
+            overlay: BTreeMap::new(),
+            engine: None,
+            state: IndexState::Opening,
+            totals,
+            has_failed: false,
+            is_closing: false,
+        };
+        Self { inner: Mutex::new(inner), wake: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn state(&self) -> IndexState {
+        self.lock().state
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        self.lock().totals.clone()
+    }
+
+    /// What all files take of the disk, in bytes.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.lock().totals.bytes
+    }
+
+    /// Whether no more changes can be taken for now.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.lock().overlay.len() >= OVERLAY_ROWS_MAX
+    }
+
+    /// One row; `None` when the index is not complete and the folders must be asked.
+    pub(crate) fn get(&self, key: &IndexKey) -> Option<Option<Row>> {
+        let engine = {
+            let inner = self.lock();
+            if let Some(row) = inner.overlay.get(key) {
+                return Some(*row);
+            }
+            inner.complete_engine()?
+        };
+        match engine.get(key) {
+            Ok(bytes) => Some(bytes.and_then(|bytes| Row::decode(&bytes))),
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// All variants of a URL; `None` when the index is not complete and the folders must be asked.
+    pub(crate) fn variants_of(&self, url: UrlKey) -> Option<Vec<Keyed>> {
+        self.page(&url.0, None, VARIANTS_READ_MAX)
+    }
+
+    /// Up to about `max` rows whose keys begin with `prefix` and come after `after`, in order; `None` when the index is
+    /// not complete. An empty page is the end.
+    pub(crate) fn page(&self, prefix: &[u8], after: Option<&IndexKey>, max: usize) -> Option<Vec<Keyed>> {
+        let engine = self.lock().complete_engine()?;
+        let mut after = after.copied();
+        // A page may vanish altogether under removals of the overlay; then the next one is asked for.
+        loop {
+            let page = match engine.scan_prefix(prefix, after.as_ref(), max) {
+                Ok(page) => page,
+                Err(error) => return self.fail(&error),
+            };
+            let last = (page.len() == max).then(|| page[max - 1].0);
+            let rows = self.overlaid(prefix, after.as_ref(), last.as_ref(), page);
+            if !rows.is_empty() || last.is_none() {
+                return Some(rows);
+            }
+            after = last;
+        }
+    }
+
+    /// A page of the engine as the overlay changes it. `last` bounds what the page speaks for; without it, to the end.
+    fn overlaid(
+        &self,
+        prefix: &[u8],
+        after: Option<&IndexKey>,
+        last: Option<&IndexKey>,
+        page: rows::Page,
+    ) -> Vec<Keyed> {
+        let mut rows: BTreeMap<IndexKey, Row> =
+            page.into_iter().filter_map(|(key, value)| Some((key, Row::decode(&value)?))).collect();
+        let mut first = IndexKey([0; KEY_BYTES]);
+        first.0[..prefix.len()].copy_from_slice(prefix);
+        let inner = self.lock();
+        let changed = inner
+            .overlay
+            .range(first..)
+            .take_while(|(key, _)| key.0.starts_with(prefix) && last.is_none_or(|last| *key <= last))
+            .filter(|(key, _)| after.is_none_or(|after| *key > after));
+        for (key, row) in changed {
+            match row {
+                Some(row) => rows.insert(*key, *row),
+                None => rows.remove(key),
+            };
+        }
+        rows.into_iter().collect()
+    }
+
+    /// Changes a row: `new` replaces `old`. Seen at once, written soon.
+    pub(crate) fn change(&self, key: IndexKey, old: Option<Row>, new: Option<Row>) {
+        let mut inner = self.lock();
+        if let Some(old) = old {
+            inner.totals.subtract(&old);
+        }
+        if let Some(new) = &new {
+            inner.totals.add(new);
+        }
+        inner.overlay.insert(key, new);
+        drop(inner);
+        self.wake.notify_all();
+    }
+
+    /// Waits until the rows answer, so that a test need not guess.
+    #[cfg(test)]
+    pub(crate) fn wait_until_complete(&self) {
+        let inner = self.wake.wait_while(self.lock(), |inner| inner.complete_engine().is_none());
+        drop(inner.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The engine cannot be trusted any longer: the thread opens it anew, and until then the folders are asked.
+    fn fail<T>(&self, error: &EngineError) -> Option<T> {
+        tracing::warn!(error = %chain(error), "the index failed; the store looks into its folders until it is back");
+        let mut inner = self.lock();
+        inner.engine = None;
+        inner.state = IndexState::Opening;
+        inner.has_failed = true;
+        drop(inner);
+        self.wake.notify_all();
+        None
+    }
+}
+
+/// Rows read for one URL: more than there are variants, so that all are seen even after the limit was lowered.
+const VARIANTS_READ_MAX: usize = 1024;
+
+impl Inner {
+    fn complete_engine(&self) -> Option<Arc<dyn Rows>> {
+        match self.state {
+            IndexState::Ready | IndexState::ReadyInMemory => self.engine.clone(),
+            IndexState::Opening | IndexState::Rebuilding { .. } => None,
+        }
+    }
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,94 @@
+//! A row of the index: what eviction and look-ups need of a file without opening it, with a checksum of its own.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::store::record::Reader;
+
+/// What the index knows of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// Which file of the key.
+    pub(crate) generation: u64,
+    /// The length of the file.
+    pub(crate) file_bytes: u64,
+    /// When it was stored, in minutes since 1970.
+    pub(crate) stored_at: Minutes,
+    /// Until when it must not be evicted, in minutes since 1970; zero for not pinned.
+    pub(crate) pinned_until: Minutes,
+}
+
+/// Whole minutes since 1970: exact enough for eviction, and small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub(crate) struct Minutes(pub(crate) u32);
+
+impl Minutes {
+    pub(crate) fn of(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u32::try_from(since.as_secs() / 60).unwrap_or(u32::MAX))
+    }
+
+    pub(crate) fn of_millis(since_1970: u64) -> Self {
+        Self(u32::try_from(since_1970 / 60_000).unwrap_or(u32::MAX))
+    }
+}
+
+/// Files take whole blocks; so does our account of them.
+const BLOCK_BYTES: u64 = 4096;
+
+impl Row {
+    /// What the file takes of the disk.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.file_bytes.next_multiple_of(BLOCK_BYTES)
+    }
+
+    pub(crate) fn encode(&self) -> [u8; 28] {
+        let mut bytes = [0; 28];
+        bytes[..8].copy_from_slice(&self.generation.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.file_bytes.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.stored_at.0.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.pinned_until.0.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..24]);
+        bytes[24..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a row; `None` when its checksum is wrong.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader(bytes);
+        let row = Self {
+            generation: from.u64()?,
+            file_bytes: from.u64().filter(|&bytes| bytes < 1 << 60)?,
+            stored_at: Minutes(from.u32()?),
+            pinned_until: Minutes(from.u32()?),
+        };
+        (from.u32()? == crc32c::crc32c(&bytes[..24]) && from.is_empty()).then_some(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn no_flipped_bit_is_taken_for_a_row() {
+        let row = Row { generation: 77, file_bytes: 5000, stored_at: Minutes(1), pinned_until: Minutes(2) };
+        let bytes = row.encode();
+        assert_eq!(Row::decode(&bytes), Some(row));
+        assert_eq!(row.disk_bytes(), 8192);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Row::decode(&flipped), None, "{bit}");
+        }
+        assert_eq!(Row::decode(&bytes[..27]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = Row::decode(&bytes);
+        }
+    }
+}

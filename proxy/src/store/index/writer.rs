@@ -1,0 +1,221 @@
+//! The index's one thread: opens it, writes changes one by one, makes checkpoints, opens it again after a failure.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::note::Note;
+use super::opening::{self, Opened, Place};
+use super::row::Row;
+use super::rows::{EngineError, Rows};
+use super::{Index, IndexState};
+use crate::store::files::Files;
+use crate::store::name::IndexKey;
+
+/// How often what was written is made durable and noted. A power cut loses no more rows than this, and no file.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+
+/// How long a failed engine is left alone before it is opened again.
+const REOPEN_AFTER: Duration = Duration::from_secs(30);
+
+/// Changes taken from the overlay at a time.
+const BATCH_ROWS: usize = 256;
+
+/// Owns the thread. Dropped, the thread ends without a note of an orderly stop, as after a crash.
+pub(crate) struct Keeper {
+    index: Arc<Index>,
+    thread: Option<JoinHandle<()>>,
+    ballast: Option<u64>,
+    files: Arc<Files>,
+    place: Arc<Place>,
+}
+
+/// Starts the thread, which opens the index.
+pub(crate) fn start(index: Arc<Index>, files: Arc<Files>, place: Place, ballast: Option<u64>) -> io::Result<Keeper> {
+    let place = Arc::new(place);
+    let mut keeper = Keeper { index, thread: None, ballast, files, place };
+    let (index, files, place) = (Arc::clone(&keeper.index), Arc::clone(&keeper.files), Arc::clone(&keeper.place));
+    let ballast = keeper.ballast;
+    let run = move || keep(&index, &files, &place, ballast);
+    keeper.thread = Some(std::thread::Builder::new().name("store-index".into()).spawn(run)?);
+    Ok(keeper)
+}
+
+impl Keeper {
+    /// Writes everything, makes it durable and leaves the note of an orderly stop. Waits for the disk.
+    pub(crate) fn close(mut self) {
+        self.end();
+        let totals = self.index.totals();
+        let written = {
+            let inner = self.index.lock();
+            // In memory, or not open: the files will be asked at the next start.
+            (inner.state == IndexState::Ready).then(|| inner.engine.clone()).flatten()
+        };
+        let Some(engine) = written else { return };
+        let is_written = drain(&self.index, &*engine).and_then(|()| engine.checkpoint());
+        let note = Note { is_clean: true, responses: totals.responses, bytes: totals.bytes };
+        if let Err(error) = is_written.and_then(|()| note.write(&self.files.dir).map_err(EngineError::Sync)) {
+            let error = super::chain(&error);
+            tracing::warn!(%error, "the index could not be closed in order; the next start reads the stored files");
+        }
+        self.index.lock().engine = None;
+    }
+
+    fn end(&mut self) {
+        self.index.lock().is_closing = true;
+        self.index.wake.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.end();
+        self.index.lock().engine = None;
+    }
+}
+
+fn keep(index: &Index, files: &Files, place: &Place, ballast: Option<u64>) {
+    let mut note = Note::read(&files.dir);
+    if let Err(error) = Note::take_back(&files.dir) {
+        tracing::warn!(%error, "the note of the last stop cannot be removed; the stored files are read instead");
+        note = None;
+    }
+    loop {
+        let opened = opening::open(index, files, place, note.take());
+        become_complete(index, opened);
+        if let Some(bytes) = ballast {
+            restore_ballast(files, place, bytes);
+        }
+        if write_until_failure(index, files) == Ended::Closing {
+            return;
+        }
+        let inner = index.lock();
+        let wait = index.wake.wait_timeout_while(inner, REOPEN_AFTER, |inner| !inner.is_closing);
+        let mut inner = wait.unwrap_or_else(PoisonError::into_inner).0;
+        if inner.is_closing {
+            return;
+        }
+        inner.has_failed = false;
+    }
+}
+
+/// From now on the rows answer. The sums are those of the engine as the waiting changes will leave it.
+fn become_complete(index: &Index, opened: Opened) {
+    let mut inner = index.lock();
+    let mut totals = opened.totals;
+    for (key, new) in &inner.overlay {
+        if let Some(old) = opened.engine.get(key).ok().flatten().and_then(|bytes| Row::decode(&bytes)) {
+            totals.subtract(&old);
+        }
+        if let Some(new) = new {
+            totals.add(new);
+        }
+    }
+    inner.totals = totals;
+    inner.engine = Some(opened.engine);
+    inner.state = opened.state;
+    drop(inner);
+    index.wake.notify_all();
+}
+
+#[derive(PartialEq)]
+enum Ended {
+    Closing,
+    Failed,
+}
+
+fn write_until_failure(index: &Index, files: &Files) -> Ended {
+    let mut checkpoint_due: Option<Instant> = None;
+    loop {
+        let engine = {
+            let mut inner = index.lock();
+            loop {
+                if inner.is_closing {
+                    return Ended::Closing;
+                }
+                if inner.has_failed {
+                    return Ended::Failed;
+                }
+                let is_due = checkpoint_due.is_some_and(|due| due <= Instant::now());
+                if !inner.overlay.is_empty() || is_due {
+                    break inner.engine.clone();
+                }
+                // With nothing written since the last checkpoint there is no timer at all.
+                inner = match checkpoint_due {
+                    None => index.wake.wait(inner).unwrap_or_else(PoisonError::into_inner),
+                    Some(due) => {
+                        let left = due.saturating_duration_since(Instant::now());
+                        index.wake.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0
+                    }
+                };
+            }
+        };
+        let Some(engine) = engine else { return Ended::Failed };
+        let result = match checkpoint_due {
+            Some(due) if due <= Instant::now() => {
+                checkpoint_due = None;
+                checkpoint(index, files, &*engine)
+            }
+            _ => {
+                checkpoint_due = checkpoint_due.or_else(|| Some(Instant::now() + CHECKPOINT_EVERY));
+                drain(index, &*engine)
+            }
+        };
+        if let Err(error) = result {
+            index.fail::<()>(&error);
+            return Ended::Failed;
+        }
+    }
+}
+
+fn checkpoint(index: &Index, files: &Files, engine: &dyn Rows) -> Result<(), EngineError> {
+    engine.checkpoint()?;
+    let totals = index.totals();
+    let note = Note { is_clean: false, responses: totals.responses, bytes: totals.bytes };
+    // Only an estimate for the next start; on a full disk there is none.
+    let _ = note.write(&files.dir);
+    Ok(())
+}
+
+/// Writes the waiting changes, one by one: a batch would make every reader wait for all of it.
+fn drain(index: &Index, engine: &dyn Rows) -> Result<(), EngineError> {
+    loop {
+        let batch: Vec<(IndexKey, Option<Row>)> =
+            index.lock().overlay.iter().take(BATCH_ROWS).map(|(key, row)| (*key, *row)).collect();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        for (key, row) in &batch {
+            match row {
+                Some(row) => engine.put(key, &row.encode())?,
+                None => engine.remove(key)?,
+            }
+        }
+        let mut inner = index.lock();
+        for (key, row) in batch {
+            // A change that was changed again meanwhile stays for the next round.
+            if inner.overlay.get(&key) == Some(&row) {
+                inner.overlay.remove(&key);
+            }
+        }
+    }
+}
+
+/// Keeps a file of zeros to give up when the index must be opened on a full disk.
+fn restore_ballast(files: &Files, place: &Place, bytes: u64) {
+    let is_there = std::fs::metadata(&place.ballast).is_ok_and(|metadata| metadata.len() == bytes);
+    let has_room = files.disk.free_bytes(&files.dir).is_ok_and(|free| free / 4 > bytes);
+    if is_there || !has_room {
+        return;
+    }
+    let allocated = std::fs::File::create(&place.ballast)
+        .and_then(|file| Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?));
+    if let Err(error) = allocated {
+        let _ = std::fs::remove_file(&place.ballast);
+        tracing::debug!(%error, "no reserve file could be made");
+    }
+}

@@ -1,0 +1,81 @@
+//! What is stored, page by page: for the portal's catalogue and for reports.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+
+use super::find::stored_at;
+use super::head_codec::decode_head;
+use super::name::{FileName, IndexKey, host_of, host_prefix};
+use super::{Shared, Store};
+
+/// One stored response in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its URL, with its query: not for logs.
+    pub url: String,
+    /// Its status.
+    pub status: StatusCode,
+    /// Its `Content-Type`, when it has a readable one.
+    pub content_type: Option<String>,
+    /// The length of its body in bytes.
+    pub body_bytes: u64,
+    /// When its body was stored.
+    pub stored_at: SystemTime,
+    /// The name of its file.
+    pub id: String,
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// Stored responses, in no order that means anything, each once.
+    pub listed: Vec<Listed>,
+    /// Where the next page begins; none after the last one. A page can be empty and not be the last.
+    pub next: Option<ListCursor>,
+}
+
+/// Where a listing goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListCursor(IndexKey);
+
+/// The most responses on a page: each costs an opened file.
+const PAGE_MAX: usize = 512;
+
+impl Store {
+    /// Up to `max` (at most 512) stored responses, of one host (lower case, without port) or of all, after a cursor.
+    pub async fn list(&self, host: Option<&str>, after: Option<ListCursor>, max: usize) -> Listing {
+        let (shared, host) = (Arc::clone(&self.0), host.map(str::to_owned));
+        let page = move || shared.list_page(host.as_deref(), after, max.clamp(1, PAGE_MAX));
+        self.0.files.run_blocking(page).await.unwrap_or_default()
+    }
+}
+
+impl Shared {
+    fn list_page(&self, host: Option<&str>, after: Option<ListCursor>, max: usize) -> Listing {
+        let prefix = host.map(host_prefix);
+        let prefix = prefix.as_ref().map_or(&[][..], |prefix| &prefix[..]);
+        let page = self.page_of(prefix, after.map(|after| after.0), max);
+        let next = page.last().map(|(name, _)| ListCursor(name.key));
+        let listed = page.into_iter().filter_map(|(name, _)| self.listed(name));
+        let listed = listed.filter(|listed| host.is_none_or(|host| host_of(&listed.url) == host)).collect();
+        Listing { listed, next }
+    }
+
+    fn listed(&self, name: FileName) -> Option<Listed> {
+        // A file that is gone or damaged is left to whoever asks for the URL.
+        let record = self.files.read(name, 0).ok()?.front.record;
+        let head = decode_head(&record.head)?;
+        let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        Some(Listed {
+            url: record.url.into(),
+            status: head.status,
+            content_type: content_type.map(str::to_owned),
+            body_bytes: record.body_bytes,
+            stored_at: stored_at(record.stored_at_ms),
+            id: name.file_name(),
+        })
+    }
+}

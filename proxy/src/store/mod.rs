@@ -1,0 +1,238 @@
+//! What is kept: stored responses, in memory while they are hot, in files always.
+//!
+//! ```text
+//! find_in_memory → memory (moka)                          a hot hit: no lock that waits, no disk, no index
+//! find           → find     → index/ → files → record     a cold one: on a thread that may wait
+//! begin          → fill     → growing → publish → index/  a miss: written unnamed, made durable, then visible, then indexed
+//! freshen        → freshen                                a 304: a new head for the same body
+//! remove, purge  → purge          reserve → room          what goes: by name, or by age and use when room is needed
+//! ```
+//!
+//! **The files are the truth.** Each begins with its own record (`record.rs`) and is named after what it holds
+//! (`name.rs`), so the index (`index/`) can be lost at any moment: look-ups go to the folders until it is complete again.
+//! Whatever is read from a file is compared with its checksums first (`sums.rs`, `body.rs`); what fails is set aside
+//! and counts as a miss. Every call on a file goes through `disk.rs`, where a test can make it fail.
+
+mod body;
+mod disk;
+mod error;
+mod files;
+mod fill;
+mod find;
+mod freshen;
+mod growing;
+mod head_codec;
+mod in_flight;
+mod index;
+mod list;
+mod memory;
+mod name;
+mod options;
+mod publish;
+mod purge;
+mod recency;
+mod record;
+mod room;
+mod stored_body;
+mod stored_response;
+mod sums;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use bulaq_cache_policy::{CacheKey, SiteRule};
+
+pub use body::BodyFile;
+pub use disk::{Faults, Operation};
+pub use error::{StoreError, StoreRefusal};
+pub use fill::Fill;
+pub use find::Restore;
+pub use index::IndexState;
+pub use list::{ListCursor, Listed, Listing};
+pub use options::StoreOptions;
+pub use purge::Purged;
+pub use stored_body::StoredBody;
+pub use stored_response::{StoredResponse, Variants};
+pub use verify::{DamagedFile, Verified};
+
+use self::files::Files;
+use self::index::{Index, Keeper, Minutes, Note, Place, Totals};
+use self::memory::Memory;
+use self::name::{FileName, UrlKey};
+use self::recency::Recency;
+use self::room::Room;
+use crate::clock::Clock;
+
+/// The store of one folder. Cheap to clone; all clones are the same store.
+#[derive(Clone)]
+pub struct Store(Arc<Shared>);
+
+/// What all parts of the store share.
+pub(crate) struct Shared {
+    options: StoreOptions,
+    clock: Clock,
+    files: Arc<Files>,
+    index: Arc<Index>,
+    memory: Memory,
+    room: Arc<Room>,
+    recency: Recency,
+    in_flight: in_flight::InFlight,
+    loading: find::Loading,
+    /// One lock for the URLs that share a number: whoever changes what is stored for a URL, or loads it, holds it.
+    stripes: Box<[Mutex<()>]>,
+    is_closing: AtomicBool,
+    keeper: Mutex<Option<Keeper>>,
+    /// Held for as long as the store is open. Last, so that it is released last.
+    _lock: File,
+}
+
+/// Locks over all URLs: many more than there are threads that may wait.
+const STRIPES: usize = 256;
+
+/// How full the store is, and how it is.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// Stored responses.
+    pub responses: u64,
+    /// What their files take of the disk, in bytes.
+    pub bytes: u64,
+    /// The most that they may take, in bytes.
+    pub bytes_max: u64,
+    /// What of `bytes` is pinned until a later time.
+    pub pinned_bytes: u64,
+    /// What the disk has free, in bytes; none when it cannot be told.
+    pub free_bytes: Option<u64>,
+    /// What heads and bodies take in memory, in bytes.
+    pub memory_bytes: u64,
+    /// How far the index is.
+    pub index_state: IndexState,
+}
+
+impl Store {
+    /// Opens the store in `options.dir`, which it then owns alone. Returns at once and can be used at once: the index opens
+    /// in a thread of its own, and until it is complete the store looks into its folders.
+    ///
+    /// # Errors
+    /// When another process has the folder, or it cannot be made or written.
+    pub fn open(options: StoreOptions, clock: Clock) -> Result<Self, StoreError> {
+        let folder_error = |source| StoreError::Folder { dir: options.dir.clone(), source };
+        disk::make_folder(&options.dir).map_err(folder_error)?;
+        let lock = lock(&options.dir)?;
+        let disk = disk::Disk::new(options.faults.clone());
+        let files = Arc::new(Files::prepare(options.dir.clone(), disk).map_err(folder_error)?);
+        let estimate =
+            Note::read(&options.dir).map_or_else(Totals::default, |note| Totals::of(note.responses, note.bytes));
+        let index = Arc::new(Index::new(estimate));
+        let place = Place {
+            dir: options.dir.join("index"),
+            cache_bytes: options.index_cache_bytes,
+            ballast: options.dir.join("ballast"),
+        };
+        let ballast = options.keeps_ballast().then_some(options.ballast_bytes);
+        let keeper =
+            index::start(Arc::clone(&index), Arc::clone(&files), place, ballast).map_err(StoreError::Thread)?;
+        let shared = Arc::new(Shared {
+            memory: Memory::new(options.memory_bytes_max),
+            room: Arc::new(Room::default()),
+            recency: Recency::default(),
+            in_flight: in_flight::InFlight::default(),
+            loading: find::Loading::default(),
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            is_closing: AtomicBool::new(false),
+            keeper: Mutex::new(Some(keeper)),
+            options,
+            clock,
+            files,
+            index,
+            _lock: lock,
+        });
+        shared.listen_for_damage();
+        Ok(Self(shared))
+    }
+
+    /// What is stored of a URL, from memory alone; `None` says nothing about the disk. For the hot path: no lock that
+    /// waits for a disk, no allocation.
+    pub fn find_in_memory(&self, key: &CacheKey) -> Option<Variants> {
+        self.0.memory.get(key)
+    }
+
+    /// Notes that a response was used. In memory only: a hit never writes.
+    pub fn touch(&self, stored: &StoredResponse) {
+        self.0.recency.touch(&stored.body.name.key, Minutes::of(self.0.clock.now()));
+    }
+
+    /// How full the store is. Asks the disk for its free space.
+    pub fn usage(&self) -> Usage {
+        let totals = self.0.index.totals();
+        Usage {
+            responses: totals.responses,
+            bytes: totals.bytes,
+            bytes_max: self.0.options.bytes_max,
+            pinned_bytes: totals.pinned_bytes(Minutes::of(self.0.clock.now())),
+            free_bytes: self.0.files.disk.free_bytes(&self.0.files.dir).ok(),
+            memory_bytes: self.0.memory.bytes(),
+            index_state: self.0.index.state(),
+        }
+    }
+
+    /// Forgets what was derived from stored heads, after the operator's rules changed. Nothing stored is lost.
+    pub fn forget_memory(&self) {
+        self.0.memory.clear();
+    }
+
+    /// Closes the store in order: nothing more is stored, the index is written and made durable, and the next start need not read
+    /// the files. Later calls on other clones find nothing new.
+    pub async fn close(self) {
+        self.0.is_closing.store(true, Ordering::Release);
+        let keeper = self.0.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(keeper) = keeper {
+            let _ = self.0.files.run_blocking(move || keeper.close()).await;
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn stripe(&self, url: UrlKey) -> MutexGuard<'_, ()> {
+        self.stripes[url.spread() % STRIPES].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        let since = self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A file that turns out to be damaged while it is read goes, and its response with it. Called from any thread.
+    fn listen_for_damage(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        self.files.on_damage(move |name: FileName, damage| {
+            let Some(shared) = weak.upgrade() else { return };
+            // A few system calls, once a damage: worth no thread of its own.
+            shared.drop_damaged(name, damage);
+        });
+    }
+}
+
+/// The key of a URL that is in canonical form already; `None` when it is not.
+pub(crate) fn cache_key(url: &str) -> Option<CacheKey> {
+    let key = CacheKey::new(&url.parse().ok()?, &SiteRule::default())?;
+    (key.as_str() == url).then_some(key)
+}
+
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join("lock");
+    let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = open.map_err(|source| StoreError::Folder { dir: dir.to_owned(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(StoreError::Folder { dir: dir.to_owned(), source }),
+    }
+}

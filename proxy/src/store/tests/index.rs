@@ -1,0 +1,140 @@
+//! The index is lost, late, wrong or garbage: what is stored is served all the same, and the index comes back.
+
+use std::fs;
+
+use super::*;
+use crate::store::IndexState;
+
+const PAGES: u64 = 40;
+
+fn url(page: u64) -> String {
+    format!("http://host{}.kz/{page}", page % 3)
+}
+
+async fn stored_pages(at: &Box) {
+    let store = at.open_ready();
+    for page in 0..PAGES {
+        fill(&store, &url(page), &body(1000, page as u8)).await;
+    }
+    store.close().await;
+}
+
+async fn all_served(store: &Store, context: &str) {
+    for page in 0..PAGES {
+        assert!(served(store, &url(page)).await == Some(body(1000, page as u8)), "{context}: page {page}");
+    }
+}
+
+/// Ruins the index in a folder that belongs to a closed store.
+type Ruin = fn(&Box);
+
+const RUINS: &[(&str, Ruin)] = &[
+    ("none", |_| {}),
+    ("deleted", |at| fs::remove_dir_all(at.path("index")).unwrap()),
+    ("a file in its place", |at| {
+        fs::remove_dir_all(at.path("index")).unwrap();
+        fs::write(at.path("index"), b"garbage").unwrap();
+    }),
+    ("garbage in its main file", |at| fs::write(at.path("index/db"), vec![0xa5; 1 << 20]).unwrap()),
+    ("its main file zeroed", |at| fs::write(at.path("index/db"), vec![0; 1 << 19]).unwrap()),
+    ("its main file cut", |at| {
+        fs::OpenOptions::new().write(true).open(at.path("index/db")).unwrap().set_len(700).unwrap()
+    }),
+    ("its settings garbage", |at| fs::write(at.path("index/conf"), b"garbage").unwrap()),
+    ("no note of an orderly stop", |at| fs::remove_file(at.path("note.json")).unwrap()),
+    ("a note with another count", |at| {
+        crate::store::index::Note { is_clean: true, responses: 7, bytes: 7 }.write(&at.path("")).unwrap();
+    }),
+    ("a garbage note", |at| fs::write(at.path("note.json"), b"{").unwrap()),
+];
+
+#[tokio::test]
+async fn whatever_becomes_of_the_index_everything_is_served_at_once_and_after() {
+    for (name, ruin) in RUINS {
+        let at = Box::new();
+        stored_pages(&at).await;
+        ruin(&at);
+        let store = at.open();
+        all_served(&store, name).await; // most likely before the index is there
+        store.0.index.wait_until_complete();
+        assert_eq!(store.usage().index_state, IndexState::Ready, "{name}");
+        assert_eq!((store.usage().responses, store.usage().bytes), (PAGES, PAGES * 4096), "{name}");
+        store.forget_memory();
+        all_served(&store, name).await;
+        assert_eq!(store.purge_host("host1.kz").await.responses, 13, "{name}");
+        store.close().await;
+        assert_eq!(at.open_ready().usage().responses, PAGES - 13, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn rows_without_files_and_files_without_rows_are_put_right() {
+    let at = Box::new();
+    stored_pages(&at).await;
+    let files = at.body_files();
+    for file in &files[..5] {
+        fs::remove_file(file).unwrap();
+    }
+    // Of an orderly stop the rows are believed, until a file is missed.
+    let store = at.open_ready();
+    let mut found = 0;
+    for page in 0..PAGES {
+        found += find(&store, &url(page)).await.len() as u64;
+    }
+    assert_eq!((found, store.usage().responses), (PAGES - 5, PAGES - 5));
+    drop(store); // no orderly stop: the next start compares all
+    fs::remove_file(&files[5]).unwrap();
+    assert_eq!(at.open_ready().usage().responses, PAGES - 6);
+}
+
+#[tokio::test]
+async fn an_older_file_beside_its_successor_goes() {
+    let at = Box::new();
+    let store = at.open_ready();
+    fill(&store, "http://a.kz/", &body(100, 1)).await;
+    let old = at.body_files()[0].clone();
+    let copy = fs::read(&old).unwrap();
+    at.clock.advance(Duration::from_secs(60));
+    fill(&store, "http://a.kz/", &body(100, 2)).await;
+    drop(store);
+    fs::write(&old, copy).unwrap(); // as when the power went between the new file and the removal of the old
+    let store = at.open();
+    assert!(served(&store, "http://a.kz/").await == Some(body(100, 2)));
+    store.0.index.wait_until_complete();
+    assert_eq!((at.body_files().len(), store.usage().responses), (1, 1));
+    assert!(!old.exists());
+}
+
+#[tokio::test]
+async fn changes_made_while_the_index_opens_count() {
+    let at = Box::new();
+    stored_pages(&at).await;
+    let _ = fs::remove_file(at.path("note.json"));
+    let store = at.open();
+    // However far the index is: replaced, removed and new ones are seen at once and counted in the end.
+    fill(&store, &url(0), &body(9000, 1)).await;
+    assert_eq!(store.remove(&key(&url(1))).await, 1);
+    fill(&store, "http://new.kz/", &body(10, 1)).await;
+    assert!(served(&store, &url(0)).await == Some(body(9000, 1)));
+    assert_eq!(served(&store, &url(1)).await, None);
+    store.0.index.wait_until_complete();
+    let usage = store.usage();
+    assert_eq!((usage.responses, usage.bytes), (PAGES, (PAGES - 1) * 4096 + 12288));
+    store.close().await;
+    let again = at.open_ready().usage();
+    assert_eq!((again.responses, again.bytes), (usage.responses, usage.bytes));
+}
+
+#[tokio::test]
+async fn unfinished_files_of_an_earlier_process_are_swept() {
+    let at = Box::new();
+    stored_pages(&at).await;
+    fs::write(at.path("incoming/77-1"), b"half").unwrap();
+    let foreign = at.body_files()[0].parent().unwrap().join("notes.txt");
+    fs::write(&foreign, b"a person's").unwrap();
+    fs::remove_file(at.path("note.json")).unwrap();
+    let store = at.open_ready();
+    assert!(files_below(&at.path("incoming")).is_empty());
+    assert!(foreign.exists(), "what is not ours stays");
+    assert_eq!(store.usage().responses, PAGES);
+}

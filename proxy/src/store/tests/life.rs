@@ -1,0 +1,295 @@
+//! Storing, finding, freshening, replacing, removing; and that a restart keeps all of it.
+
+use super::*;
+use crate::store::{IndexState, StoreError};
+
+#[tokio::test]
+async fn what_is_stored_is_found_now_and_after_a_restart() {
+    let at = Box::new();
+    let sizes = [0, 1, 10_000, 64 << 10, (64 << 10) + 1, MIB, MIB + 1, 3 * MIB + 77];
+    let store = at.open_ready();
+    for (seed, bytes) in sizes.into_iter().enumerate() {
+        let url = format!("http://a.kz/{bytes}");
+        let stored = fill(&store, &url, &body(bytes, seed as u8)).await;
+        assert_eq!(stored.body_bytes(), bytes as u64);
+        assert_eq!(stored.small_body().is_some(), bytes <= 64 << 10);
+        assert!(store.find_in_memory(&key(&url)).is_some());
+    }
+    assert_eq!(store.usage().responses, sizes.len() as u64);
+    store.forget_memory();
+    assert!(store.find_in_memory(&key("http://a.kz/1")).is_none());
+    for (seed, bytes) in sizes.into_iter().enumerate() {
+        assert!(served(&store, &format!("http://a.kz/{bytes}")).await == Some(body(bytes, seed as u8)), "{bytes}");
+    }
+    let usage = store.usage();
+    store.close().await;
+
+    let store = at.open_ready();
+    assert_eq!((store.usage().responses, store.usage().bytes), (usage.responses, usage.bytes));
+    assert_eq!(store.usage().index_state, IndexState::Ready);
+    for (seed, bytes) in sizes.into_iter().enumerate() {
+        let url = format!("http://a.kz/{bytes}");
+        assert!(served(&store, &url).await == Some(body(bytes, seed as u8)), "{bytes}");
+        assert_eq!(etag_of(&find(&store, &url).await[0]), "\"1\"");
+        assert_eq!(find(&store, &url).await[0].stored_at(), start());
+    }
+    assert_eq!(served(&store, "http://a.kz/none").await, None);
+    assert_eq!(served(&store, "http://a.kz/1?x").await, None);
+}
+
+#[tokio::test]
+async fn a_dropped_fill_leaves_nothing() {
+    for has_unnamed in [true, false] {
+        let at = Box::new();
+        if !has_unnamed {
+            at.faults.refuse_unnamed_files();
+        }
+        let store = at.open_ready();
+        for bytes in [100, MIB] {
+            let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), None).unwrap();
+            fill.append(body(bytes, 1)).await.unwrap();
+            drop(fill);
+        }
+        assert_eq!(served(&store, "http://a.kz/").await, None);
+        assert_eq!(files_below(&at.path("bodies")).len() + files_below(&at.path("incoming")).len(), 0);
+        assert_eq!(store.usage().bytes, 0);
+        fill(&store, "http://a.kz/", &body(MIB, 2)).await;
+        assert!(served(&store, "http://a.kz/").await == Some(body(MIB, 2)), "and the store goes on");
+        assert_eq!(files_below(&at.path("incoming")).len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_another_length_than_announced_is_not_stored() {
+    let at = Box::new();
+    let store = at.open_ready();
+    for (announced, sent) in [(10, 9), (10, 11), (0, 1), (2 * MIB, MIB), (MIB, MIB + 1)] {
+        let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), Some(announced as u64)).unwrap();
+        let result = match fill.append(body(sent, 1)).await {
+            Ok(()) => fill.finish().await.map(drop),
+            Err(refusal) => Err(refusal),
+        };
+        assert!(matches!(result, Err(StoreRefusal::LengthMismatch { .. })), "{announced} {sent}");
+    }
+    assert_eq!((served(&store, "http://a.kz/").await, at.body_files().len()), (None, 0));
+}
+
+#[tokio::test]
+async fn a_new_response_replaces_the_old_one() {
+    let at = Box::new();
+    let store = at.open_ready();
+    let url = "http://a.kz/";
+    for seed in 0..4 {
+        let bytes = [10, MIB, 20_000, 2 * MIB][seed as usize];
+        fill(&store, url, &body(bytes, seed)).await;
+        assert!(served(&store, url).await == Some(body(bytes, seed)));
+        assert_eq!((at.body_files().len(), store.usage().responses), (1, 1));
+    }
+    store.close().await;
+    assert!(served(&at.open_ready(), url).await == Some(body(2 * MIB, 3)));
+}
+
+#[tokio::test]
+async fn variants_stand_side_by_side_up_to_a_limit() {
+    let at = Box::with(|options| options.variants_max = 3);
+    let store = at.open_ready();
+    let url = "http://a.kz/";
+    for (minute, language) in ["kk", "ru", "en", "kk", "de"].into_iter().enumerate() {
+        at.clock.set(start() + Duration::from_secs(60 * minute as u64));
+        let head = restore(parts(&[("vary", "accept-language"), ("etag", &format!("\"{language}\""))], Some(language)));
+        try_fill(&store, url, head, &body(100, minute as u8)).await.unwrap();
+    }
+    let languages = |variants: &Variants| {
+        let mut etags: Vec<String> = variants.iter().map(|stored| etag_of(stored).to_owned()).collect();
+        etags.sort();
+        etags
+    };
+    // The oldest was Russian, since Kazakh was stored again.
+    assert_eq!(languages(&find(&store, url).await), ["\"de\"", "\"en\"", "\"kk\""]);
+    store.forget_memory();
+    assert_eq!(languages(&find(&store, url).await), ["\"de\"", "\"en\"", "\"kk\""]);
+    assert_eq!((at.body_files().len(), store.usage().responses), (3, 3));
+    assert_eq!(store.remove(&key(url)).await, 3);
+    assert!(find(&store, url).await.is_empty());
+    assert_eq!((at.body_files().len(), store.usage().responses, store.usage().bytes), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_variant_joins_those_that_are_on_the_disk_only() {
+    let at = Box::new();
+    let store = at.open_ready();
+    let url = "http://a.kz/";
+    for language in ["kk", "ru"] {
+        let head = restore(parts(&[("vary", "accept-language")], Some(language)));
+        try_fill(&store, url, head, &body(100, 1)).await.unwrap();
+        store.forget_memory();
+    }
+    assert_eq!(find(&store, url).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_304_changes_the_head_and_not_the_body() {
+    let long = "x".repeat(2000);
+    for bytes in [5_000, 2 * MIB + 5] {
+        let at = Box::new();
+        let store = at.open_ready();
+        let url = "http://a.kz/";
+        let mut stored = fill(&store, url, &body(bytes, 1)).await;
+        // The last ones do not fit the slot: the body moves to a new file.
+        for etag in ["\"2\"", "\"3\"", "\"4\"", long.as_str(), "\"6\""] {
+            let etag = format!("\"{}\"", etag.trim_matches('"'));
+            stored = store.freshen(&stored, head(&etag)).await;
+            assert_eq!(etag_of(&stored), etag);
+            assert_eq!(etag_of(&find(&store, url).await[0]), etag, "in memory");
+            store.forget_memory();
+            assert_eq!(etag_of(&find(&store, url).await[0]), etag, "on the disk");
+            assert!(served(&store, url).await == Some(body(bytes, 1)));
+            assert_eq!((at.body_files().len(), store.usage().responses), (1, 1));
+            stored = find(&store, url).await[0].clone();
+        }
+        store.close().await;
+        let store = at.open_ready();
+        assert_eq!(etag_of(&find(&store, url).await[0]), "\"6\"");
+        assert_eq!(store.verify(|_, _| {}).await.damaged, []);
+    }
+}
+
+#[tokio::test]
+async fn freshening_what_was_replaced_changes_nothing() {
+    let at = Box::new();
+    let store = at.open_ready();
+    let url = "http://a.kz/";
+    let old = fill(&store, url, &body(100, 1)).await;
+    try_fill(&store, url, head("\"new\""), &body(100, 2)).await.unwrap();
+    let answer = store.freshen(&old, head("\"late\"")).await;
+    assert_eq!((etag_of(&answer), answer.small_body().unwrap()), ("\"late\"", body(100, 1)), "it can still be used");
+    assert_eq!(etag_of(&find(&store, url).await[0]), "\"new\"");
+    store.forget_memory();
+    assert_eq!(etag_of(&find(&store, url).await[0]), "\"new\"");
+    assert!(served(&store, url).await == Some(body(100, 2)));
+}
+
+#[tokio::test]
+async fn a_purge_takes_what_it_names_and_nothing_else() {
+    let at = Box::new();
+    let store = at.open_ready();
+    let urls =
+        ["http://a.kz/", "http://a.kz/x/1", "http://a.kz/x/2", "http://a.kz/y", "http://b.kz/x/1", "https://a.kz/x/1"];
+    for url in urls {
+        fill(&store, url, &body(100, 1)).await;
+    }
+    let left = async |store: &Store| {
+        let mut left = Vec::new();
+        for url in urls {
+            if !find(store, url).await.is_empty() {
+                left.push(url);
+            }
+        }
+        left
+    };
+    let purged = store.purge_prefix("http://a.kz/x/").await;
+    assert_eq!((purged.responses, purged.bytes), (2, 8192));
+    assert_eq!(left(&store).await, ["http://a.kz/", "http://a.kz/y", "http://b.kz/x/1", "https://a.kz/x/1"]);
+    assert_eq!(store.remove(&key("http://a.kz/y")).await, 1);
+    assert_eq!(store.remove(&key("http://a.kz/y")).await, 0);
+    assert_eq!(store.purge_host("a.kz").await.responses, 2);
+    assert_eq!(left(&store).await, ["http://b.kz/x/1"]);
+    store.close().await;
+    let store = at.open_ready();
+    assert_eq!(left(&store).await, ["http://b.kz/x/1"]);
+    assert_eq!(store.usage().responses, 1);
+}
+
+#[tokio::test]
+async fn a_purge_reaches_what_is_still_arriving() {
+    let at = Box::new();
+    let store = at.open_ready();
+    for purge in 0..3 {
+        let mut fill = store.begin(&key("http://a.kz/x"), head("\"1\""), None).unwrap();
+        fill.append(body(10, 1)).await.unwrap();
+        match purge {
+            0 => drop(store.remove(&key("http://a.kz/x")).await),
+            1 => drop(store.purge_host("a.kz").await),
+            _ => drop(store.purge_prefix("http://a.kz/").await),
+        }
+        assert!(matches!(fill.finish().await, Err(StoreRefusal::Invalidated)), "{purge}");
+        assert!(find(&store, "http://a.kz/x").await.is_empty());
+    }
+    fill(&store, "http://a.kz/x", &body(10, 1)).await;
+    assert_eq!(find(&store, "http://a.kz/x").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_listing_shows_each_response_once() {
+    let at = Box::new();
+    let store = at.open();
+    for is_complete in [false, true] {
+        if is_complete {
+            store.0.index.wait_until_complete();
+        }
+        for page in 0..30 {
+            fill(&store, &format!("http://a.kz/{page}?q=1"), &body(100, page)).await;
+        }
+        fill(&store, "http://b.kz/", &body(5, 1)).await;
+        for (host, expected) in [(Some("a.kz"), 30), (None, 31), (Some("c.kz"), 0)] {
+            let (mut listed, mut after) = (Vec::new(), None);
+            loop {
+                let page = store.list(host, after, 7).await;
+                assert!(page.listed.len() <= 7 + 31, "pages are bounded");
+                listed.extend(page.listed);
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+            listed.sort_by(|a, b| a.url.cmp(&b.url));
+            listed.dedup_by(|a, b| a.url == b.url);
+            assert_eq!(listed.len(), expected, "{host:?}");
+            assert!(
+                listed.iter().all(|one| one.content_type.as_deref() == Some("text/html") && one.stored_at == start())
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_has_one_store_at_a_time() {
+    let at = Box::new();
+    let store = at.open_ready();
+    let second = Store::open(at.options(), at.clock.clone());
+    let error = second.err().expect("the folder is taken");
+    assert!(matches!(error, StoreError::InUse { .. }));
+    assert!(error.to_string().contains("stop that one"), "{error}");
+    store.close().await;
+    drop(at.open_ready());
+    drop(at.open_ready());
+}
+
+#[tokio::test]
+async fn folders_and_files_are_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let at = Box::new();
+    let store = at.open_ready();
+    fill(&store, "http://a.kz/", &body(100, 1)).await;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for folder in ["", "bodies", "incoming"] {
+        assert_eq!(mode(&at.path(folder)), 0o700, "{folder}");
+    }
+    let file = &at.body_files()[0];
+    assert_eq!((mode(file), mode(file.parent().unwrap()), mode(&at.path("lock"))), (0o600, 0o700, 0o600));
+}
+
+#[tokio::test]
+async fn nothing_is_begun_that_cannot_end() {
+    let at = Box::with(|options| options.body_bytes_max = 1000);
+    let store = at.open_ready();
+    let begin = |head, length| store.begin(&key("http://a.kz/"), head, length).map(drop);
+    assert!(begin(head("\"1\""), Some(1000)).is_ok());
+    assert!(matches!(begin(head("\"1\""), Some(1001)), Err(StoreRefusal::TooLarge { limit_bytes: 1000 })));
+    assert!(matches!(begin(head(&format!("\"{}\"", "x".repeat(200_000))), None), Err(StoreRefusal::HeadTooLarge)));
+    let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), None).unwrap();
+    assert!(matches!(fill.append(body(1001, 1)).await, Err(StoreRefusal::TooLarge { .. })));
+    let clone = store.clone();
+    store.close().await;
+    assert!(matches!(clone.begin(&key("http://a.kz/"), head("\"1\""), None), Err(StoreRefusal::Closing)));
+}

@@ -1,0 +1,152 @@
+//! Reading bodies: ranges, many readers of one growing body, files that fail in the middle.
+
+use super::*;
+use crate::store::{BodyFile, Operation};
+
+async fn read_all(file: &BodyFile, until: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < until {
+        let part = file.read_at(bytes.len() as u64, 1 << 20).await.unwrap();
+        assert!(!part.is_empty());
+        bytes.extend_from_slice(&part);
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn any_range_is_that_part_of_the_body() {
+    let at = Box::new();
+    let store = at.open_ready();
+    for bytes in [1000, 3 * MIB + 9] {
+        let url = format!("http://a.kz/{bytes}");
+        fill(&store, &url, &body(bytes, 1)).await;
+        store.forget_memory();
+        let stored = find(&store, &url).await[0].clone();
+        let whole = body(bytes, 1);
+        let (end, mib) = (bytes as u64, MIB as u64);
+        for range in [
+            0..1,
+            0..end,
+            5..9,
+            end - 1..end,
+            end - 5..end + 5,
+            end..end,
+            end + 5..end + 9,
+            mib - 1..mib + 1,
+            7..2 * mib + 7,
+        ] {
+            let expected = &whole[(range.start.min(end) as usize)..(range.end.min(end) as usize)];
+            let part = StoredBody::open(&stored, range.clone()).await.unwrap();
+            assert_eq!(http_body::Body::size_hint(&part).exact(), Some(expected.len() as u64));
+            assert!(part.collect().await.unwrap().to_bytes() == expected, "{bytes}: {range:?}");
+        }
+        assert_eq!(StoredBody::in_memory(&stored).is_some(), bytes == 1000);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_read_a_body_while_it_grows() {
+    let at = Box::new();
+    let store = at.open_ready();
+    let whole = body(3 * MIB + 5, 1);
+    let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), None).unwrap();
+    let (progress, seen) = tokio::sync::watch::channel(0u64);
+    let readers: Vec<_> = (0..8)
+        .map(|_| {
+            let (reader, mut seen) = (fill.reader(), seen.clone());
+            tokio::spawn(async move {
+                let mut bytes = Vec::new();
+                while seen.changed().await.is_ok() {
+                    let arrived = *seen.borrow_and_update();
+                    assert!(reader.available_bytes() >= arrived);
+                    while (bytes.len() as u64) < arrived {
+                        bytes.extend_from_slice(&reader.read_at(bytes.len() as u64, 70_000).await.unwrap());
+                    }
+                }
+                bytes
+            })
+        })
+        .collect();
+    drop(seen);
+    let mut arrived = 0;
+    // Small pieces at first, so that it is read while it is still in memory, then large ones.
+    for piece in [1, 10, 1000, 60_000, 5_000, 300_000, 1, 200_000, 3 * MIB] {
+        let end = whole.len().min(arrived + piece);
+        fill.append(whole.slice(arrived..end)).await.unwrap();
+        arrived = end;
+        progress.send(arrived as u64).unwrap();
+        assert!(read_all(&fill.reader(), arrived as u64).await == whole[..arrived]);
+        tokio::task::yield_now().await;
+    }
+    let late = fill.reader();
+    fill.finish().await.unwrap();
+    drop(progress);
+    for reader in readers {
+        assert!(reader.await.unwrap() == whole);
+    }
+    assert!(read_all(&late, whole.len() as u64).await == whole, "also after the fill is over");
+    assert!(late.read_at(whole.len() as u64, 9).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_arrived_before_a_refusal_can_still_be_read() {
+    for failing in [Operation::Create, Operation::Write, Operation::Sync, Operation::Publish] {
+        for bytes in [1000, 3 * MIB] {
+            let at = Box::new();
+            let store = at.open_ready();
+            at.faults.fail(failing, 0, 1, std::io::ErrorKind::StorageFull);
+            let whole = body(bytes, 1);
+            let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), None).unwrap();
+            let reader = fill.reader();
+            let refusal = match fill.append(whole.clone()).await {
+                Ok(()) => fill.finish().await.unwrap_err(),
+                Err(refusal) => refusal,
+            };
+            assert!(matches!(refusal, StoreRefusal::DiskFull), "{failing:?} {bytes}: {refusal}");
+            assert!(read_all(&reader, bytes as u64).await == whole, "{failing:?} {bytes}");
+            assert_eq!((served(&store, "http://a.kz/").await, at.body_files().len()), (None, 0));
+            // And well again without a hand.
+            super::fill(&store, "http://a.kz/", &whole).await;
+            assert!(served(&store, "http://a.kz/").await == Some(whole));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_in_the_middle_ends_the_body_with_an_error() {
+    let at = Box::new();
+    let store = at.open_ready();
+    fill(&store, "http://a.kz/", &body(3 * MIB, 1)).await;
+    let stored = find(&store, "http://a.kz/").await[0].clone();
+    at.faults.fail(Operation::Read, 3, u32::MAX, std::io::ErrorKind::Other);
+    let part = StoredBody::open(&stored, 0..u64::MAX).await.unwrap();
+    assert!(part.collect().await.is_err());
+    at.faults.heal();
+    assert!(served(&store, "http://a.kz/").await == Some(body(3 * MIB, 1)), "it may be read the next time");
+}
+
+#[tokio::test]
+async fn a_reader_keeps_the_body_that_it_opened() {
+    let at = Box::new();
+    let store = at.open_ready();
+    fill(&store, "http://a.kz/", &body(3 * MIB, 1)).await;
+    let stored = find(&store, "http://a.kz/").await[0].clone();
+    let reading = StoredBody::open(&stored, 0..u64::MAX).await.unwrap();
+    fill(&store, "http://a.kz/", &body(2 * MIB, 2)).await;
+    assert!(reading.collect().await.unwrap().to_bytes() == body(3 * MIB, 1));
+    assert!(StoredBody::open(&stored, 0..u64::MAX).await.is_err(), "who comes later asks again");
+    assert!(served(&store, "http://a.kz/").await == Some(body(2 * MIB, 2)));
+}
+
+#[tokio::test]
+async fn thirty_who_ask_for_one_cold_page_load_it_once() {
+    let at = Box::new();
+    let store = at.open_ready();
+    fill(&store, "http://a.kz/", &body(1000, 1)).await;
+    store.forget_memory();
+    // Only one look at the file succeeds; had anyone looked again, they would find nothing.
+    at.faults.fail(Operation::Open, 1, u32::MAX, std::io::ErrorKind::OutOfMemory);
+    let asked = (0..30).map(|_| find(&store, "http://a.kz/"));
+    let answers = futures_util::future::join_all(asked).await;
+    assert!(answers.iter().all(|variants| variants.len() == 1));
+}
