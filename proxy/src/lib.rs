@@ -12,11 +12,14 @@ pub mod request; // the life of a request: stack, observe, refuse, permit, respo
 
 pub mod store; // what is kept: responses in memory, in files, found by an index
 
+pub mod origin; // the one door out: permit to address, socket, TLS and HTTP; limits and back-off
+
 pub mod ledger; // what an exchange ends in: receipts, added up by site and hour
 
 pub mod portal; // the pupil's pages
 
 pub mod shutdown; // the end: drain first, at once when asked twice
 
-pub mod clock;
-pub mod config; // as written, checked, as used; every limit with its range and reason // the one place that reads the time
+pub mod config; // as written, checked, as used; every limit with its range and reason
+
+pub mod clock; // the one place that reads the time

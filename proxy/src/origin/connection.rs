@@ -1,0 +1,233 @@
+//! One connection that speaks HTTP.
+
+use std::io;
+use std::time::Duration;
+
+use bulaq_allowlist::HostName;
+use http::header::HeaderMap;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use super::options::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
+use super::outgoing::Outgoing;
+use crate::request::ForwardError;
+
+/// Flow control of one stream: more than a link of 4 Mbit/s and 600 ms holds (300 kB), and little enough to buffer.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+
+/// Flow control of a connection: a few streams at full speed.
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// How often a silent HTTP/2 connection with requests on it is asked for a sign of life, and how long it may take.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may take to be ready again after a response; it has only to notice that it is.
+const READY_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// One request at a time.
+    Http1,
+    /// Many at once.
+    Http2,
+}
+
+/// A connection to an origin, ready for a request.
+pub(super) struct Connection {
+    sender: Sender,
+    /// Whether it carried a request before, so that it may have died of old age meanwhile.
+    pub(super) is_reused: bool,
+    /// How long the origin said it keeps an idle connection (`Keep-Alive: timeout`).
+    pub(super) keep_alive: Option<Duration>,
+    /// How long a packet takes there and back, as seen when connecting.
+    round_trip: Duration,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Outgoing>),
+    Http2(http2::SendRequest<Outgoing>),
+}
+
+/// Why a request got no response.
+pub(super) struct Unsent {
+    /// What happened.
+    pub(super) error: ForwardError,
+    /// The request, when not one byte of it was written.
+    pub(super) request: Option<Request<Outgoing>>,
+    /// Whether the connection was lost in a way that lets one believe that the origin never saw the request.
+    pub(super) is_lost_unseen: bool,
+}
+
+impl Connection {
+    /// Begins to speak HTTP on a socket.
+    pub(super) async fn open<S>(
+        host: &HostName,
+        stream: S,
+        protocol: Protocol,
+        round_trip: Duration,
+    ) -> Result<Self, ForwardError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let io = TokioIo::new(stream);
+        let lost = |_: hyper::Error| ForwardError::ConnectionTerminated { host: host.to_string() };
+        let sender = match protocol {
+            Protocol::Http1 => {
+                let (sender, connection) = http1::Builder::new()
+                    .max_headers(HEAD_FIELDS_MAX)
+                    .max_header_size(HEAD_BYTES_MAX)
+                    .handshake(io)
+                    .await
+                    .map_err(lost)?;
+                // It ends when the sender and the response are gone; its errors reach whoever waits for a response.
+                tokio::spawn(connection);
+                Sender::Http1(sender)
+            }
+            Protocol::Http2 => {
+                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                    .timer(TokioTimer::new())
+                    .initial_stream_window_size(STREAM_WINDOW_BYTES)
+                    .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                    .max_header_list_size(HEAD_BYTES_MAX as u32)
+                    .keep_alive_interval(PING_INTERVAL)
+                    .keep_alive_timeout(PING_TIMEOUT)
+                    .handshake(io)
+                    .await
+                    .map_err(lost)?;
+                tokio::spawn(connection);
+                Sender::Http2(sender)
+            }
+        };
+        Ok(Self { sender, is_reused: false, keep_alive: None, round_trip })
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        match self.sender {
+            Sender::Http1(_) => Protocol::Http1,
+            Sender::Http2(_) => Protocol::Http2,
+        }
+    }
+
+    /// A second handle to the same connection, when it can carry several requests.
+    pub(super) fn share(&self) -> Option<Self> {
+        match &self.sender {
+            Sender::Http1(_) => None,
+            Sender::Http2(sender) => Some(Self {
+                sender: Sender::Http2(sender.clone()),
+                is_reused: true,
+                keep_alive: None,
+                round_trip: self.round_trip,
+            }),
+        }
+    }
+
+    /// Whether it is known to be gone.
+    pub(super) fn is_closed(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => sender.is_closed(),
+            Sender::Http2(sender) => sender.is_closed(),
+        }
+    }
+
+    /// Whether it can take a request now. An HTTP/1.1 connection on which the origin sent more than it was asked for
+    /// is closed and says no.
+    pub(super) async fn is_ready(&mut self) -> bool {
+        let ready = async {
+            match &mut self.sender {
+                Sender::Http1(sender) => sender.ready().await.is_ok(),
+                Sender::Http2(sender) => sender.ready().await.is_ok(),
+            }
+        };
+        timeout(READY_TIMEOUT, ready).await.unwrap_or(false)
+    }
+
+    /// Sends a request whose fields and target are made for this connection's protocol.
+    pub(super) async fn send(
+        &mut self,
+        host: &HostName,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Incoming>, Unsent> {
+        let begun = tokio::time::Instant::now();
+        let sent = match &mut self.sender {
+            Sender::Http1(sender) => sender.try_send_request(request).await,
+            Sender::Http2(sender) => sender.try_send_request(request).await,
+        };
+        let response = sent.map_err(|mut failed| {
+            let is_lost_unseen = is_reset(failed.error()) || begun.elapsed() < self.crossing_time();
+            let error = of_hyper(host, failed.error());
+            let is_lost = matches!(error, ForwardError::ConnectionTerminated { .. });
+            Unsent { error, request: failed.take_message(), is_lost_unseen: is_lost && is_lost_unseen }
+        })?;
+        self.keep_alive = keep_alive(response.headers());
+        Ok(response)
+    }
+
+    /// The time in which a "closed" can come that left the origin before our request arrived there.
+    ///
+    /// On a LAN it is too short to tell that from an origin that answers with a hang-up, so there it is none.
+    fn crossing_time(&self) -> Duration {
+        const FAR: Duration = Duration::from_millis(20);
+        if self.round_trip < FAR { Duration::ZERO } else { self.round_trip }
+    }
+}
+
+/// A reset means that the origin's system threw our bytes away unread.
+fn is_reset(error: &hyper::Error) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe))
+}
+
+fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+}
+
+/// What the library says, in our words.
+fn of_hyper(host: &HostName, error: &hyper::Error) -> ForwardError {
+    let host = host.to_string();
+    let has_tls_cause = || {
+        causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(|io| {
+            io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).map(ToString::to_string)
+        })
+    };
+    if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
+        ForwardError::Protocol { host, detail: error.to_string() }
+    } else if let Some(detail) = has_tls_cause() {
+        ForwardError::Tls { host, detail }
+    } else {
+        ForwardError::ConnectionTerminated { host }
+    }
+}
+
+/// `Keep-Alive: timeout=5, max=100`: the seconds, if they are there (RFC 2068 §19.7.1).
+fn keep_alive(fields: &HeaderMap) -> Option<Duration> {
+    let text = fields.get("keep-alive")?.to_str().ok()?;
+    let seconds = text.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_says_how_long_it_keeps_a_connection() {
+        for (value, expected) in [
+            ("timeout=5", Some(5)),
+            ("timeout=5, max=100", Some(5)),
+            ("max=100, timeout=15", Some(15)),
+            ("max=100", None),
+            ("timeout=-5", None),
+            ("timeout=", None),
+        ] {
+            let fields = HeaderMap::from_iter([("keep-alive".parse().unwrap(), value.parse().unwrap())]);
+            assert_eq!(keep_alive(&fields), expected.map(Duration::from_secs), "{value}");
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! One request and its response: connection, fields, time-outs, one careful second try.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bulaq_allowlist::{HostName, Permit, Scheme};
+use http::header::{HOST, HeaderMap, RETRY_AFTER};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::body::{Held, OriginBody, WanBytes};
+use super::connection::{Connection, Protocol, Unsent};
+use super::outgoing::Outgoing;
+use super::pool::Key;
+use super::shield::Slot;
+use super::{Inner, connect, fields, framing};
+use crate::request::{ForwardError, RequestBody};
+
+/// Interim answers (1xx) to one request. More than a few are a way to keep it busy.
+const INTERIM_MAX: usize = 16;
+
+/// How long a new connection waits for another one to the same origin that may turn out to carry both.
+const GATE_WAIT: Duration = Duration::from_secs(1);
+
+/// The head of a request, ready to be written onto any connection to its origin.
+struct Head {
+    method: Method,
+    scheme: Scheme,
+    authority: Authority,
+    target: PathAndQuery,
+    fields: HeaderMap,
+}
+
+impl Inner {
+    pub(super) async fn exchange(
+        &self,
+        permit: &Permit,
+        key: Key,
+        slot: Slot,
+        request: Request<RequestBody>,
+    ) -> Result<Response<OriginBody>, ForwardError> {
+        let (head, content) = self.prepare(permit, request)?;
+        let (connection, response) = self.send_on_some(permit, &key, &head, content).await?;
+        let length = framing::read(response.status(), response.version(), response.headers(), &head.method)
+            .map_err(|detail| protocol(&key.host, detail))?;
+        let (mut head, content) = response.into_parts();
+        let wan_bytes = WanBytes::default();
+        wan_bytes.add(head_bytes(&head.headers));
+        fields::strip_hop_by_hop(&mut head.headers);
+        head.extensions.insert(wan_bytes.clone());
+        let held = Held { slot, connection, pool: Arc::clone(&self.pool), key };
+        let body = OriginBody::new(content, length, wan_bytes, self.options.idle_body_timeout, held);
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// A socket to where the permit leads, and how long a packet takes there and back.
+    pub(super) async fn socket(&self, permit: &Permit) -> Result<(TcpStream, Duration), ForwardError> {
+        let host = || permit.host().to_string();
+        let after = self.options.connect_timeout;
+        let opened = async {
+            let addresses: Vec<SocketAddr> = self.resolver.resolve(permit).await?;
+            connect::connect(&addresses, self.options.happy_eyeballs_delay).await.map_err(|error| match error.kind() {
+                io::ErrorKind::TimedOut => ForwardError::ConnectionTimeout { host: host(), after },
+                _ => ForwardError::ConnectionRefused { host: host() },
+            })
+        };
+        timeout(after, opened).await.unwrap_or_else(|_| Err(ForwardError::ConnectionTimeout { host: host(), after }))
+    }
+
+    fn prepare(&self, permit: &Permit, request: Request<RequestBody>) -> Result<(Head, Outgoing), ForwardError> {
+        let wrong = |detail| protocol(permit.host(), detail);
+        let (mut head, content) = request.into_parts();
+        if head.method == Method::CONNECT {
+            return Err(wrong("a tunnel cannot be made with a request"));
+        }
+        let authority = if permit.port() == permit.scheme().default_port() {
+            permit.host().to_string()
+        } else {
+            format!("{}:{}", permit.host(), permit.port())
+        };
+        let host = HeaderValue::try_from(&authority).map_err(|_| wrong("its name does not fit into Host"))?;
+        fields::leave(&mut head.headers, &host, &self.options.via)
+            .map_err(|fields::Loop| wrong("this request came round in a circle"))?;
+        // Content of a GET means nothing (RFC 9110 §9.3.1), and is how requests are smuggled.
+        let takes_content = !matches!(head.method, Method::GET | Method::HEAD | Method::TRACE);
+        let content = if takes_content { Outgoing::new(content) } else { Outgoing::empty() };
+        let head = Head {
+            method: head.method,
+            scheme: permit.scheme(),
+            authority: Authority::try_from(authority).map_err(|_| wrong("its name does not fit into a URL"))?,
+            target: head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
+            fields: head.headers,
+        };
+        Ok((head, content))
+    }
+
+    async fn send_on_some(
+        &self,
+        permit: &Permit,
+        key: &Key,
+        head: &Head,
+        content: Outgoing,
+    ) -> Result<(Connection, Response<Incoming>), ForwardError> {
+        let mut connection = match self.pool.take(key).await {
+            Some(connection) => connection,
+            None => self.open_gated(permit, key).await?,
+        };
+        let can_repeat = content.is_empty() && is_safe(&head.method);
+        let unsent = match self.send_on(&mut connection, &key.host, head, content).await {
+            Ok(response) => return Ok((connection, response)),
+            Err(unsent) => unsent,
+        };
+        let content = match unsent.request {
+            // Only a connection that was there before can have died before the request reached the origin.
+            _ if !connection.is_reused => return Err(unsent.error),
+            Some(unwritten) => unwritten.into_body(),
+            None if can_repeat && unsent.is_lost_unseen => Outgoing::empty(),
+            None => return Err(unsent.error),
+        };
+        let mut connection = self.open(permit, key).await?;
+        match self.send_on(&mut connection, &key.host, head, content).await {
+            Ok(response) => Ok((connection, response)),
+            Err(unsent) => Err(unsent.error),
+        }
+    }
+
+    async fn send_on(
+        &self,
+        connection: &mut Connection,
+        host: &HostName,
+        head: &Head,
+        content: Outgoing,
+    ) -> Result<Response<Incoming>, Unsent> {
+        let failed = |error| Unsent { error, request: None, is_lost_unseen: false };
+        let after = self.options.head_timeout;
+        let moved = content.moved();
+        let mut request = head
+            .request(connection.protocol(), content)
+            .map_err(|_| failed(protocol(host, "its name does not fit into a URL")))?;
+        let too_many = Arc::new(Notify::new());
+        count_interim(&mut request, &too_many);
+        let sending = connection.send(host, request);
+        tokio::pin!(sending);
+        let mut deadline = Instant::now() + after;
+        loop {
+            tokio::select! {
+                sent = &mut sending => return sent,
+                // The origin may well wait for the whole content before it answers.
+                () = moved.notified() => deadline = Instant::now() + after,
+                () = too_many.notified() => return Err(failed(protocol(host, "too many interim answers"))),
+                () = sleep_until(deadline) => {
+                    return Err(failed(ForwardError::ResponseTimeout { host: host.to_string(), after }));
+                }
+            }
+        }
+    }
+
+    /// Opens a connection, but first waits a little for one that is being opened already and may carry this too.
+    async fn open_gated(&self, permit: &Permit, key: &Key) -> Result<Connection, ForwardError> {
+        let Some(gate) = self.pool.gate(key) else { return self.open(permit, key).await };
+        let _first = tokio::select! {
+            first = gate.lock() => Some(first),
+            () = sleep(GATE_WAIT) => None,
+        };
+        match self.pool.take(key).await {
+            Some(connection) => Ok(connection),
+            None => self.open(permit, key).await,
+        }
+    }
+
+    async fn open(&self, permit: &Permit, key: &Key) -> Result<Connection, ForwardError> {
+        let (stream, round_trip) = self.socket(permit).await?;
+        let after = self.options.tls_timeout;
+        let connection = match key.scheme {
+            Scheme::Http => Connection::open(&key.host, stream, Protocol::Http1, round_trip).await?,
+            Scheme::Https => {
+                let handshake = self.tls.handshake(&key.site, &key.host, stream);
+                let stream = timeout(after, handshake)
+                    .await
+                    .unwrap_or_else(|_| Err(ForwardError::ConnectionTimeout { host: key.host.to_string(), after }))?;
+                let speaks = match stream.get_ref().1.alpn_protocol() {
+                    Some(b"h2") => Protocol::Http2,
+                    _ => Protocol::Http1,
+                };
+                Connection::open(&key.host, stream, speaks, round_trip).await?
+            }
+        };
+        self.pool.learn(key, &connection);
+        Ok(connection)
+    }
+}
+
+impl Head {
+    fn request(&self, protocol: Protocol, content: Outgoing) -> Result<Request<Outgoing>, http::Error> {
+        let mut fields = self.fields.clone();
+        let uri = match protocol {
+            Protocol::Http1 => Uri::from(self.target.clone()),
+            Protocol::Http2 => {
+                // `:authority` takes its place (RFC 9113 §8.3.1).
+                fields.remove(HOST);
+                Uri::builder()
+                    .scheme(self.scheme.as_str())
+                    .authority(self.authority.clone())
+                    .path_and_query(self.target.clone())
+                    .build()?
+            }
+        };
+        let mut request = Request::new(content);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = fields;
+        Ok(request)
+    }
+}
+
+/// Whether a method asks for nothing to be changed, so that asking twice is harmless (RFC 9110 §9.2.1).
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+fn count_interim(request: &mut Request<Outgoing>, too_many: &Arc<Notify>) {
+    let (count, too_many) = (AtomicUsize::new(0), Arc::clone(too_many));
+    hyper::ext::on_informational(request, move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) >= INTERIM_MAX {
+            too_many.notify_one();
+        }
+    });
+}
+
+fn protocol(host: &HostName, detail: &str) -> ForwardError {
+    ForwardError::Protocol { host: host.to_string(), detail: detail.to_owned() }
+}
+
+/// The bytes of a head as HTTP/1.1 writes it.
+fn head_bytes(fields: &HeaderMap) -> u64 {
+    const STATUS_LINE_AND_END: usize = "HTTP/1.1 200 OK\r\n\r\n".len();
+    let lines: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
+    (lines + STATUS_LINE_AND_END) as u64
+}
+
+/// The pause that an origin asks for: `Retry-After` in seconds or as a date, with 429 or 503 (RFC 9110 §10.2.3).
+pub(super) fn retry_after<B>(response: &Response<B>, now: SystemTime) -> Option<Duration> {
+    if !matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        return None;
+    }
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(text.parse().map_or(Duration::MAX, Duration::from_secs));
+    }
+    Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn an_origin_asks_for_a_pause() {
+        let now = UNIX_EPOCH + Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
+        for (status, value, expected) in [
+            (503, "120", Some(Duration::from_secs(120))),
+            (429, "0", Some(Duration::ZERO)),
+            (429, "99999999999999999999999", Some(Duration::MAX)),
+            (503, "Sun, 06 Nov 1994 08:50:37 GMT", Some(Duration::from_secs(60))),
+            (503, "Sun, 06 Nov 1994 08:48:37 GMT", Some(Duration::ZERO)),
+            (503, "soon", None),
+            (503, "", None),
+            (200, "120", None),
+            (500, "120", None),
+        ] {
+            let response = Response::builder().status(status).header(RETRY_AFTER, value).body(()).unwrap();
+            assert_eq!(retry_after(&response, now), expected, "{status} {value}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Which fields cross the box: the last guard before the wire.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, HeaderValue};
+
+/// How often our own product token may be in `Via` already: a chain of parents is short, a loop is not.
+pub(super) const VIA_HOPS_MAX: usize = 3;
+
+/// The request went round in a circle (RFC 9110 §7.6.3).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Loop;
+
+/// Fields that concern one connection only (RFC 9110 §7.6.1), besides those that `Connection` names.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    *name == CONNECTION
+        || *name == TE
+        || *name == TRANSFER_ENCODING
+        || *name == UPGRADE
+        || matches!(name.as_str(), "keep-alive" | "http2-settings")
+        || name.as_str().starts_with("proxy-")
+}
+
+/// Fields with which a client, or a box before us, says who or what is behind it, or asks for another target or
+/// method than it sent. Origins believe them, so they must neither leave nor change a shared copy.
+const NEVER_LEAVE: &[&str] = &[
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "cf-ipcountry",
+    "client-ip",
+    "fastly-client-ip",
+    "fly-client-ip",
+    "forwarded-for",
+    "true-client-ip",
+    "x-appengine-user-ip",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-originating-ip",
+    "x-proxyuser-ip",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-rewrite-url",
+];
+
+fn never_leaves(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    *name == FORWARDED
+        || *name == EXPECT
+        || *name == TRAILER
+        || *name == CONTENT_LENGTH
+        || text == "x-forwarded"
+        || text.starts_with("x-forwarded-")
+        || NEVER_LEAVE.contains(&text)
+}
+
+/// Removes the fields of one connection, those that `Connection` names included (RFC 9110 §7.6.1).
+pub(super) fn strip_hop_by_hop(fields: &mut HeaderMap) {
+    let named: Vec<HeaderName> = fields
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named {
+        fields.remove(name);
+    }
+    remove_where(fields, is_hop_by_hop);
+}
+
+/// Makes a request's fields fit to leave the box; the framing is left to the connection, which knows the content.
+///
+/// # Errors
+/// [`Loop`] when `Via` says that the request came through here too often already.
+pub(super) fn leave(fields: &mut HeaderMap, host: &HeaderValue, via: &str) -> Result<(), Loop> {
+    let hops = own_hops(fields, via);
+    if hops > VIA_HOPS_MAX {
+        return Err(Loop);
+    }
+    strip_hop_by_hop(fields);
+    remove_where(fields, never_leaves);
+    fields.insert(HOST, host.clone());
+    // Our own hops only: others may name hosts of the school's network.
+    let own = vec![format!("1.1 {via}"); hops + 1].join(", ");
+    match HeaderValue::try_from(own) {
+        Ok(value) => fields.insert(VIA, value),
+        Err(_) => fields.remove(VIA),
+    };
+    Ok(())
+}
+
+fn own_hops(fields: &HeaderMap, via: &str) -> usize {
+    fields
+        .get_all(VIA)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .filter(|hop| hop.split_ascii_whitespace().nth(1).is_some_and(|name| name.eq_ignore_ascii_case(via)))
+        .count()
+}
+
+fn remove_where(fields: &mut HeaderMap, is_unwanted: fn(&HeaderName) -> bool) {
+    let unwanted: Vec<HeaderName> = fields.keys().filter(|name| is_unwanted(name)).cloned().collect();
+    for name in unwanted {
+        fields.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines.iter().map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    fn left(lines: &[(&'static str, &'static str)]) -> Vec<String> {
+        let mut fields = fields(lines);
+        leave(&mut fields, &HeaderValue::from_static("portal.kz"), "bulaq").unwrap();
+        let mut left: Vec<_> =
+            fields.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        left.sort();
+        left
+    }
+
+    #[test]
+    fn only_end_to_end_fields_leave_and_none_says_who_asked() {
+        let dropped: Vec<(&'static str, &'static str)> = [
+            "connection",
+            "keep-alive",
+            "te",
+            "transfer-encoding",
+            "upgrade",
+            "proxy-connection",
+            "proxy-authorization",
+            "proxy-anything",
+            "http2-settings",
+            "trailer",
+            "expect",
+            "content-length",
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-forwarded-anything",
+            "x-forwarded",
+        ]
+        .into_iter()
+        .chain(NEVER_LEAVE.iter().copied())
+        .map(|name| (name, "10.1.2.3"))
+        .collect();
+        assert_eq!(left(&dropped), ["host: portal.kz", "via: 1.1 bulaq"]);
+
+        assert_eq!(
+            left(&[
+                ("host", "evil.kz"),
+                ("accept", "text/html"),
+                ("connection", "close, X-Secret"),
+                ("connection", "x-other"),
+                ("x-secret", "1"),
+                ("x-other", "2"),
+                ("cookie", "a=b"),
+                ("via", "1.1 teacher-pc.school.kz"),
+            ]),
+            ["accept: text/html", "cookie: a=b", "host: portal.kz", "via: 1.1 bulaq"]
+        );
+    }
+
+    #[test]
+    fn via_keeps_our_own_hops_and_ends_a_loop() {
+        assert_eq!(
+            left(&[("via", "1.1 pc, 1.1 BULAQ"), ("via", "2 bulaq (x)")]),
+            ["host: portal.kz", "via: 1.1 bulaq, 1.1 bulaq, 1.1 bulaq"]
+        );
+        let mut fields = fields(&[("via", "1.1 bulaq, 1.1 bulaq, 1.1 bulaq, 1.1 bulaq")]);
+        assert_eq!(leave(&mut fields, &HeaderValue::from_static("portal.kz"), "bulaq"), Err(Loop));
+    }
+}
