@@ -18,6 +18,8 @@ pub mod ledger; // what an exchange ends in: receipts, added up by site and hour
 
 pub mod portal; // the pupil's pages
 
+pub mod serve; // the rooms of a box, opened and closed in order
+
 pub mod shutdown; // the end: drain first, at once when asked twice
 
 pub mod config; // as written, checked, as used; every limit with its range and reason

@@ -31,6 +31,7 @@ pub use receipt::Receipt;
 pub use totals::{HourRow, SiteRow, Totals};
 
 use crate::clock::Clock;
+use crate::request::Way;
 use day::Days;
 use file::Folder;
 pub use file::LedgerError;
@@ -137,6 +138,17 @@ impl Ledger {
 
     /// Counts one exchange. Takes no lock that another request holds and never waits.
     pub fn add(&self, receipt: &Receipt) {
+        self.turn_hour_if_over();
+        self.tallies.add(receipt);
+    }
+
+    /// Counts bytes that a fill brought over the link for `site`: it belongs to no single exchange.
+    pub fn add_wan(&self, site: &Arc<str>, is_zero_rated: bool, way: Way, wan_bytes: u64) {
+        self.turn_hour_if_over();
+        self.tallies.add_wan(site, is_zero_rated, way, wan_bytes);
+    }
+
+    fn turn_hour_if_over(&self) {
         let now_s = seconds(self.clock.now());
         if !self.open.holds(now_s) {
             // Whoever finds the lock taken lets its owner turn the hour: one receipt may land in the hour before.
@@ -144,7 +156,6 @@ impl Ledger {
                 self.turn_hour(&mut unwritten, now_s);
             }
         }
-        self.tallies.add(receipt);
     }
 
     /// Today's date where the school is.

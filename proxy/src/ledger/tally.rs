@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::counts::{Column, Counts, SiteCounts};
 use super::receipt::Receipt;
-use crate::request::Way;
+use crate::request::{Source, Way};
 
 /// Copies of each counter. Threads take them in turn, so that two cores rarely bump the same cache line; a LAN box has
 /// two to four cores.
@@ -47,12 +47,26 @@ impl Tallies {
             Way::Night => (Column::Night, 0),
             Way::Reverse | Way::Forward => (Column::Person(receipt.source), receipt.lan_bytes),
         };
-        let Some(site) = &receipt.site else {
-            return self.refused.add(column, lan_bytes, receipt.wan_bytes);
+        let counts = Counts { requests: 1, lan_bytes, wan_bytes: receipt.wan_bytes };
+        match &receipt.site {
+            Some(site) => self.add_to(site, receipt.is_zero_rated, column, &counts),
+            None => self.refused.add(column, &counts),
+        }
+    }
+
+    /// Counts bytes of the link that no single receipt can carry: a fill outlives the exchange that began it.
+    pub(crate) fn add_wan(&self, site: &Arc<str>, is_zero_rated: bool, way: Way, wan_bytes: u64) {
+        let column = match way {
+            Way::Night => Column::Night,
+            Way::Reverse | Way::Forward => Column::Person(Source::Origin),
         };
-        let tallies = if receipt.is_zero_rated { &self.zero_rated } else { &self.metered };
+        self.add_to(site, is_zero_rated, column, &Counts { wan_bytes, ..Counts::default() });
+    }
+
+    fn add_to(&self, site: &Arc<str>, is_zero_rated: bool, column: Column, counts: &Counts) {
+        let tallies = if is_zero_rated { &self.zero_rated } else { &self.metered };
         if let Some(tally) = tallies.load().get(&**site) {
-            return tally.add(column, lan_bytes, receipt.wan_bytes);
+            return tally.add(column, counts);
         }
         // A site's first receipt since the start: rare enough to copy the map.
         tallies.rcu(|map| {
@@ -61,7 +75,7 @@ impl Tallies {
             map
         });
         if let Some(tally) = tallies.load().get(&**site) {
-            tally.add(column, lan_bytes, receipt.wan_bytes);
+            tally.add(column, counts);
         }
     }
 
@@ -81,14 +95,15 @@ impl Tallies {
 }
 
 impl Tally {
-    fn add(&self, column: Column, lan_bytes: u64, wan_bytes: u64) {
+    fn add(&self, column: Column, counts: &Counts) {
         let cell = &self.0[shard_of_thread()].0[column.index()];
-        cell.requests.fetch_add(1, Ordering::Relaxed);
-        if lan_bytes > 0 {
-            cell.lan_bytes.fetch_add(lan_bytes, Ordering::Relaxed);
-        }
-        if wan_bytes > 0 {
-            cell.wan_bytes.fetch_add(wan_bytes, Ordering::Relaxed);
+        let pairs = [
+            (&cell.requests, counts.requests),
+            (&cell.lan_bytes, counts.lan_bytes),
+            (&cell.wan_bytes, counts.wan_bytes),
+        ];
+        for (counter, more) in pairs.into_iter().filter(|(_, more)| *more > 0) {
+            counter.fetch_add(more, Ordering::Relaxed);
         }
     }
 

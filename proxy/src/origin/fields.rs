@@ -81,6 +81,12 @@ pub(super) fn strip_hop_by_hop(fields: &mut HeaderMap) {
     remove_where(fields, is_hop_by_hop);
 }
 
+/// Removes what no origin may see. The request path calls it before it decides, so that what is dropped here cannot have
+/// caused an answer either.
+pub(crate) fn remove_what_never_leaves(fields: &mut HeaderMap) {
+    remove_where(fields, never_leaves);
+}
+
 /// Makes a request's fields fit to leave the box; the framing is left to the connection, which knows the content.
 ///
 /// # Errors
@@ -91,7 +97,7 @@ pub(super) fn leave(fields: &mut HeaderMap, host: &HeaderValue, via: &str) -> Re
         return Err(Loop);
     }
     strip_hop_by_hop(fields);
-    remove_where(fields, never_leaves);
+    remove_what_never_leaves(fields);
     fields.insert(HOST, host.clone());
     // Our own hops only: others may name hosts of the school's network.
     let own = vec![format!("1.1 {via}"); hops + 1].join(", ");

@@ -28,6 +28,7 @@ use http::{Request, Response};
 use tokio::net::TcpStream;
 
 pub use self::body::{OriginBody, WanBytes};
+pub(crate) use self::fields::remove_what_never_leaves;
 pub use self::options::{HostOverride, OriginOptions};
 
 use self::pool::{Key, Pool};
@@ -35,7 +36,6 @@ use self::resolve::Resolver;
 use self::shield::Shield;
 use self::tls::Tls;
 use crate::clock::Clock;
-use crate::ingress::Dial;
 use crate::request::{ForwardError, RequestBody};
 
 /// The way to all origins; cheap to clone, and all clones share connections and limits.
@@ -139,13 +139,6 @@ impl Origin {
                 Err(error)
             }
         }
-    }
-}
-
-/// Tunnels go through the same door.
-impl Dial for Origin {
-    async fn dial(&self, permit: &Permit) -> Result<TcpStream, ForwardError> {
-        self.connect(permit).await
     }
 }
 

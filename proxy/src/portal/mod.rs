@@ -8,6 +8,7 @@
 pub mod language;
 pub mod pages;
 mod sheet;
+pub mod shelves;
 pub mod start;
 mod words;
 

@@ -111,30 +111,17 @@ impl<'a> Shelf<'a> {
 
 impl<'a> Row<'a> {
     fn of(shelf: &'a SiteShelf, language: Option<Language>, reader: Language, room: &mut usize) -> Option<Self> {
-        let of_language: Vec<_> =
-            shelf.lessons.iter().filter(|lesson| lesson.language == language).take(*room).collect();
-        let ending = common_ending(&of_language);
-        let lessons: Vec<_> = of_language
-            .into_iter()
-            .map(|lesson| {
-                let title = lesson.title.strip_suffix(ending).filter(|title| !title.is_empty());
-                Shown { title: shorten(title.unwrap_or(&lesson.title), &lesson.url), url: &lesson.url }
-            })
+        let lessons: Vec<_> = shelf
+            .lessons
+            .iter()
+            .filter(|lesson| lesson.language == language)
+            .take(*room)
+            .map(|lesson| Shown { title: shorten(&lesson.title, &lesson.url), url: &lesson.url })
             .collect();
         *room -= lessons.len();
         let heading = language.map_or(reader.says(words::OTHER_PAGES), Language::own_name);
         (!lessons.is_empty()).then_some(Self { heading, tag: language.map(Language::tag), lessons })
     }
-}
-
-/// The ending that most sites give to all their titles (` · Site`, ` | Site`), so that a list need not repeat it.
-fn common_ending<'a>(lessons: &[&'a Lesson]) -> &'a str {
-    let mut titles = lessons.iter().map(|lesson| lesson.title.as_str()).filter(|title| !title.is_empty());
-    let Some(first) = titles.next() else { return "" };
-    let separators = [" · ", " | ", " — ", " – ", " - "];
-    let Some(at) = separators.iter().filter_map(|separator| first.rfind(separator)).max() else { return "" };
-    let (mut others, ending) = (titles.peekable(), &first[at..]);
-    if others.peek().is_some() && others.all(|title| title.ends_with(ending)) { ending } else { "" }
 }
 
 /// A title with its white space collapsed, no longer than [`TITLE_CHARS_MAX`]; the address stands in for an empty one.
@@ -213,18 +200,6 @@ mod tests {
         let page = text(&[shelf], Language::English);
         assert_eq!(page.matches("<li><a href=\"http://bilim").count(), LESSONS_SHOWN_MAX);
         assert!(page.contains(&format!("this list: {}", 1500 - LESSONS_SHOWN_MAX)));
-    }
-
-    #[test]
-    fn what_all_titles_end_with_is_said_once() {
-        let english = |title| lesson(title, Some(Language::English), "/x");
-        let page =
-            text(&[shelf(vec![english("Water - more · Bilim"), english("Fractions · Bilim")])], Language::English);
-        assert!(page.contains(">Water - more</a>") && page.contains(">Fractions</a>"));
-        let page = text(&[shelf(vec![english("Water · Bilim"), english("Fractions · Kitap")])], Language::English);
-        assert!(page.contains(">Water · Bilim</a>"));
-        let page = text(&[shelf(vec![english("Water · Bilim")])], Language::English);
-        assert!(page.contains(">Water · Bilim</a>"));
     }
 
     #[test]

@@ -1,0 +1,109 @@
+//! One permitted request, as every later step sees it.
+
+use bulaq_allowlist::{Permit, Rule};
+use bulaq_cache_policy::{
+    CacheKey, Conditional, Options, PresentedRequest, SiteRule, anonymise_request, remove_hop_by_hop,
+    remove_preconditions,
+};
+use http::header::{HOST, RANGE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Uri};
+use http_body_util::{BodyExt, Empty};
+
+use super::target::TargetUri;
+use super::{Arrival, Context, Refusal, RequestBody};
+use crate::origin::remove_what_never_leaves;
+
+/// A request with its permit: what it wants, under which rule, and its key in the cache.
+#[derive(Debug)]
+pub struct Asked {
+    /// By which door it came.
+    pub arrival: Arrival,
+    /// The proof that its origin may be asked.
+    pub permit: Permit,
+    /// What the rule says about storing and reuse.
+    pub rule: SiteRule,
+    /// The method.
+    pub method: Method,
+    /// The target URI without the parameters that the rule ignores: the same for the key and for the origin.
+    pub uri: Uri,
+    /// The fields for the origin: without what never leaves the box, without those of the hop, and without cookies under an anonymous rule.
+    pub headers: HeaderMap,
+    /// The primary cache key.
+    pub key: CacheKey,
+}
+
+impl Asked {
+    /// Checks the target against the allowlist and prepares the request.
+    ///
+    /// # Errors
+    /// [`Refusal::NotListed`]: nothing was connected to, and nothing will be.
+    pub fn new(context: &Context, parts: Parts, arrival: Arrival, mut target: TargetUri) -> Result<Self, Refusal> {
+        let list = context.allowlist.load();
+        let path_and_query = target.path_and_query.as_str();
+        let permit = list.permit(target.scheme, &target.host, target.port, &parts.method, path_and_query)?;
+        if let Some(query) = target.path_and_query.query() {
+            target.path_and_query = without_ignored(target.path_and_query.path(), query, permit.rule())?;
+        }
+        let uri = target.to_uri();
+        let rule = site_rule(permit.rule());
+        let key = CacheKey::new(&uri, &rule).ok_or(Refusal::BadRequest("the address is not valid"))?;
+        let mut headers = parts.headers;
+        remove_hop_by_hop(&mut headers);
+        remove_what_never_leaves(&mut headers);
+        headers.remove(HOST);
+        if rule.anonymous {
+            anonymise_request(&mut headers);
+        }
+        Ok(Self { arrival, permit, rule, method: parts.method, uri, headers, key })
+    }
+
+    /// The request as the policy sees it.
+    pub fn presented<'a>(&'a self, options: &'a Options) -> PresentedRequest<'a> {
+        PresentedRequest::new(&self.method, &self.uri, &self.headers, &self.rule, options)
+    }
+
+    /// The request for the origin as the client made it.
+    pub fn forwarded(&self, body: RequestBody) -> Request<RequestBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+
+    /// The request for the origin that brings the whole representation, or confirms the stored one: the client's own
+    /// preconditions and range are left for us to answer.
+    pub fn forwarded_whole(&self, conditional: Option<&Conditional>) -> Request<RequestBody> {
+        let mut request = self.forwarded(empty());
+        match conditional {
+            Some(conditional) => conditional.apply(request.headers_mut()),
+            None => remove_preconditions(request.headers_mut()),
+        }
+        request.headers_mut().remove(RANGE);
+        request
+    }
+}
+
+/// No content.
+pub fn empty() -> RequestBody {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+fn without_ignored(path: &str, query: &str, rule: &Rule) -> Result<PathAndQuery, Refusal> {
+    let kept = rule.drop_ignored(query);
+    let text = if kept.is_empty() && !query.is_empty() { path.to_owned() } else { format!("{path}?{kept}") };
+    text.try_into().map_err(|_| Refusal::BadRequest("the address is not valid"))
+}
+
+/// What the allowlist's rule says, in the policy's words.
+pub fn site_rule(rule: &Rule) -> SiteRule {
+    SiteRule {
+        never_store: rule.never_store,
+        anonymous: rule.anonymous,
+        fresh_min: rule.fresh_min,
+        fresh_max: rule.fresh_max,
+        ..SiteRule::default()
+    }
+}

@@ -1,0 +1,271 @@
+//! One request to the origin on behalf of all who wait: what came of it, and its content on the way into the store.
+//!
+//! A fill belongs to no client: it is a task of its own and goes on when the pupil who caused it has left.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bulaq_allowlist::Traffic;
+use bulaq_cache_policy::{
+    Conditional, Freshening, NotStorable, StaleCause, StoredHead, freshen, stale_allowed, storable,
+};
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Response, StatusCode};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+
+use super::asked::Asked;
+use super::collapse::Lead;
+use super::growing::{Growing, Pen, Reader};
+use super::{Context, ForwardError};
+use crate::origin::{OriginBody, WanBytes};
+use crate::store::{Fill, StoredResponse};
+
+/// What a request to the origin turned out to be, for everybody who waits for it.
+#[derive(Clone, Debug)]
+pub enum Landed {
+    /// A response that may be shared; its content is arriving.
+    Filling(Arc<Filling>),
+    /// The origin confirmed the stored response (304).
+    Validated(Arc<StoredResponse>),
+    /// The origin failed, and this stored response may stand in.
+    Stale(Arc<StoredResponse>, StaleCause),
+    /// A response for the leader alone; the others ask for themselves.
+    NotShared(&'static str),
+    /// The origin failed, and nothing stored may stand in.
+    Failed(ForwardError),
+}
+
+/// A response whose content is arriving.
+#[derive(Debug)]
+pub struct Filling {
+    /// Its head, as it will be stored.
+    pub head: StoredHead,
+    /// Its length, when the origin says it.
+    pub content_length: Option<u64>,
+    /// Its content.
+    pub body: Arc<Growing>,
+}
+
+/// What only the one who started it gets.
+pub enum LeadersShare {
+    /// A response that nobody else may see.
+    Response(Box<Response<OriginBody>>, WanTally),
+    /// A reader of the filling body, made before its first byte.
+    Reader(Reader),
+}
+
+/// The bytes that a request to the origin cost, handed to the ledger when it is over, however it ends.
+pub struct WanTally {
+    context: Arc<Context>,
+    asked: Arc<Asked>,
+    bytes: WanBytes,
+}
+
+impl WanTally {
+    /// Counts what this response costs on behalf of `asked`, until dropped.
+    pub fn of(context: &Arc<Context>, asked: &Arc<Asked>, response: &Response<OriginBody>) -> Self {
+        let bytes = response.extensions().get::<WanBytes>().cloned().unwrap_or_default();
+        Self { context: context.clone(), asked: asked.clone(), bytes }
+    }
+}
+
+impl Drop for WanTally {
+    fn drop(&mut self) {
+        let site = self.asked.permit.site();
+        let is_zero_rated = site.traffic() == Traffic::ZeroRated;
+        self.context.ledger.add_wan(
+            &Arc::from(site.name()),
+            is_zero_rated,
+            self.asked.arrival.way,
+            self.bytes.so_far(),
+        );
+    }
+}
+
+/// Asks the origin and tells everybody. `stored` is what is being validated, or may stand in when the origin fails.
+pub async fn fly(
+    context: Arc<Context>,
+    asked: Arc<Asked>,
+    stored: Option<Arc<StoredResponse>>,
+    conditional: Option<Conditional>,
+    lead: Lead,
+    share: oneshot::Sender<LeadersShare>,
+) {
+    let mut flight = Flight { context, asked, stored, conditional, lead, share: Some(share) };
+    let request_time = flight.context.clock.now();
+    let mut answer = flight.send().await;
+    if let Ok(response) = &answer
+        && response.status() == StatusCode::NOT_MODIFIED
+        && let Some(stored) = flight.stored.clone()
+        && flight.conditional.is_some()
+    {
+        let headers = response.headers();
+        match flight.validated(&stored, headers, request_time).await {
+            Some(landed) => {
+                let _tally = flight.tally(response);
+                return flight.lead.land(landed);
+            }
+            None => {
+                // The origin means another representation than ours: ask once more, without conditions.
+                flight.conditional = None;
+                answer = flight.send().await;
+            }
+        }
+    }
+    match answer {
+        Ok(response) => flight.response(response, request_time).await,
+        Err(error) => flight.failed(error),
+    }
+}
+
+struct Flight {
+    context: Arc<Context>,
+    asked: Arc<Asked>,
+    stored: Option<Arc<StoredResponse>>,
+    conditional: Option<Conditional>,
+    lead: Lead,
+    share: Option<oneshot::Sender<LeadersShare>>,
+}
+
+impl Flight {
+    async fn send(&self) -> Result<Response<OriginBody>, ForwardError> {
+        let request = self.asked.forwarded_whole(self.conditional.as_ref());
+        self.context.origin.send(&self.asked.permit, request).await
+    }
+
+    fn tally(&self, response: &Response<OriginBody>) -> WanTally {
+        WanTally::of(&self.context, &self.asked, response)
+    }
+
+    /// What a 304 made of the stored response; none when it speaks of another representation.
+    async fn validated(
+        &self,
+        stored: &Arc<StoredResponse>,
+        not_modified: &HeaderMap,
+        request_time: SystemTime,
+    ) -> Option<Landed> {
+        let presented = self.asked.presented(&self.context.options.policy);
+        let now = self.context.clock.now();
+        match freshen(&stored.head, &presented, not_modified, request_time, now) {
+            Freshening::Freshened(head) => Some(Landed::Validated(self.context.store.freshen(stored, *head).await)),
+            Freshening::EndsStorage { .. } => {
+                self.context.store.remove(&self.asked.key).await;
+                Some(Landed::Validated(stored.clone()))
+            }
+            Freshening::NotSelected => None,
+        }
+    }
+
+    fn failed(self, error: ForwardError) {
+        let cause = match error {
+            ForwardError::DnsTimeout { .. }
+            | ForwardError::ConnectionTimeout { .. }
+            | ForwardError::ResponseTimeout { .. } => StaleCause::Timeout,
+            _ => StaleCause::Unreachable,
+        };
+        match self.stand_in(cause) {
+            Some(landed) => self.lead.land(landed),
+            None => self.lead.land(Landed::Failed(error)),
+        }
+    }
+
+    /// The stored response, if it may stand in for an origin that fails so.
+    fn stand_in(&self, cause: StaleCause) -> Option<Landed> {
+        let stored = self.stored.as_ref()?;
+        let presented = self.asked.presented(&self.context.options.policy);
+        stale_allowed(&stored.head, &presented, cause, self.context.clock.now())?;
+        Some(Landed::Stale(stored.clone(), cause))
+    }
+
+    async fn response(mut self, response: Response<OriginBody>, request_time: SystemTime) {
+        let status = response.status();
+        let tally = self.tally(&response);
+        if status.is_server_error()
+            && let Some(landed) = self.stand_in(StaleCause::OriginError(status))
+        {
+            return self.lead.land(landed);
+        }
+        match self.begin(&response, request_time) {
+            Ok((fill, filling, pen)) => {
+                self.context.flights.forget_pass(&self.asked.key);
+                let reader = filling.body.reader(0, u64::MAX);
+                if let (Some(share), Some(reader)) = (self.share.take(), reader) {
+                    // The leader may have left; the fill goes on for those who come.
+                    let _gone = share.send(LeadersShare::Reader(reader));
+                }
+                self.lead.land(Landed::Filling(Arc::new(filling)));
+                self.pump(response.into_body(), fill, pen).await;
+                drop(tally);
+            }
+            Err(reason) => {
+                self.context.flights.remember_pass(&self.asked.key);
+                if let Some(share) = self.share.take() {
+                    let _gone = share.send(LeadersShare::Response(Box::new(response), tally));
+                }
+                self.lead.land(Landed::NotShared(reason));
+            }
+        }
+    }
+
+    /// Opens the store for a response that may be kept, or says why not.
+    fn begin(
+        &self,
+        response: &Response<OriginBody>,
+        request_time: SystemTime,
+    ) -> Result<(Fill, Filling, Pen), &'static str> {
+        let presented = self.asked.presented(&self.context.options.policy);
+        let (status, headers) = (response.status(), response.headers());
+        let _overrode = storable(&presented, status, headers).map_err(NotStorable::token)?;
+        let now = self.context.clock.now();
+        let head = StoredHead::new(&presented, status, headers.clone(), request_time, now);
+        let content_length = content_length(headers);
+        let fill = self.context.store.begin(&self.asked.key, head.clone(), content_length);
+        let fill = fill.map_err(|refusal| refusal.reason())?;
+        let (body, pen) = Growing::start(Some(fill.reader()));
+        Ok((fill, Filling { head, content_length, body }, pen))
+    }
+
+    /// The content, from the origin into the store and to those who read along. The lead is held until the store has
+    /// it, so that nobody asks the origin again in between.
+    async fn pump(self, mut body: OriginBody, fill: Fill, pen: Pen) {
+        let mut fill = Some(fill);
+        while let Some(frame) = body.frame().await {
+            match frame.map(http_body::Frame::into_data) {
+                Ok(Ok(chunk)) => {
+                    if !push(&mut fill, &pen, chunk).await {
+                        return;
+                    }
+                }
+                Ok(Err(_trailers)) => {} // fields after the content are dropped (RFC 9110 §6.5.1)
+                Err(error) => return pen.fail(error),
+            }
+        }
+        pen.complete();
+        if let Some(fill) = fill
+            && let Err(refusal) = fill.finish().await
+        {
+            tracing::debug!(site = self.asked.permit.site().name(), why = refusal.reason(), "a response was not kept");
+        }
+    }
+}
+
+/// Hands a chunk on. When the store can take no more, the readers go on from memory; false when there are none left.
+async fn push(fill: &mut Option<Fill>, pen: &Pen, chunk: Bytes) -> bool {
+    if let Some(open) = fill {
+        match open.append(chunk.clone()).await {
+            Ok(()) => {
+                pen.push_kept(chunk);
+                return true;
+            }
+            Err(_) => *fill = None,
+        }
+    }
+    pen.push_unkept(chunk).await
+}
+
+/// The length that the origin announced; several equal lines were already folded into one by the HTTP library.
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}

@@ -1,0 +1,380 @@
+//! A body that is still arriving and is read by many at once, each at its own speed.
+//!
+//! One *pen* (the fill) writes; any number of *readers* follow. What was written to the store's file is read back
+//! from there, so that the memory held is one fixed window a body however slow a reader is. When the store cannot
+//! take more (a full disk), the window becomes the only copy: then the pen waits for the slowest reader, for a
+//! bounded time, and nobody new may join.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::request::{BodyError, ForwardError};
+use crate::store::BodyFile;
+
+/// How much of a body's newest part stays in memory, in bytes: a few reads' worth, so that readers who keep up
+/// never touch the file.
+const WINDOW_BYTES: u64 = 256 * 1024;
+
+/// The most that one read of the file brings, in bytes.
+const READ_BYTES: usize = 128 * 1024;
+
+/// How long the pen waits for a reader that takes nothing, once the file is lost; then that reader is cut off.
+const SLOW_READER_WAIT: Duration = Duration::from_secs(30);
+
+/// A body that is arriving.
+pub struct Growing {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+struct State {
+    /// The newest chunks; the first one begins at `window_start`.
+    window: VecDeque<Bytes>,
+    window_start: u64,
+    /// How many bytes have arrived.
+    end: u64,
+    ending: Ending,
+    file: Option<BodyFile>,
+    /// While true, all that arrived is in `file` as well.
+    is_kept: bool,
+    /// Where each reader stands; looked at only when the file is lost.
+    readers: HashMap<u64, u64>,
+    next_reader: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Ending {
+    Open,
+    Complete,
+    Failed(ForwardError),
+}
+
+/// The one that writes. Dropped before [`Pen::complete`], it fails the body for all its readers.
+pub struct Pen {
+    growing: Arc<Growing>,
+}
+
+/// One that reads.
+pub struct Reader {
+    growing: Arc<Growing>,
+    id: u64,
+    position: u64,
+    /// Read no further than this; a range's end.
+    limit: u64,
+}
+
+impl std::fmt::Debug for Growing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Growing").field("bytes", &self.lock().end).finish_non_exhaustive()
+    }
+}
+
+impl Growing {
+    /// An empty body and the pen to fill it; `file` is where the store keeps what the pen was given, if it does.
+    pub fn start(file: Option<BodyFile>) -> (Arc<Self>, Pen) {
+        let is_kept = file.is_some();
+        let state = State {
+            window: VecDeque::new(),
+            window_start: 0,
+            end: 0,
+            ending: Ending::Open,
+            file,
+            is_kept,
+            readers: HashMap::new(),
+            next_reader: 0,
+        };
+        let growing = Arc::new(Self { state: Mutex::new(state), changed: Notify::new() });
+        (growing.clone(), Pen { growing })
+    }
+
+    /// A reader of the bytes from `start` to before `limit`, or none when the file is lost and those bytes are gone.
+    pub fn reader(self: &Arc<Self>, start: u64, limit: u64) -> Option<Reader> {
+        let mut state = self.lock();
+        if !state.is_kept && state.end > 0 {
+            return None;
+        }
+        let id = state.next_reader;
+        state.next_reader += 1;
+        state.readers.insert(id, start);
+        Some(Reader { growing: self.clone(), id, position: start, limit })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Pen {
+    /// Adds a chunk that the store has kept.
+    pub fn push_kept(&self, chunk: Bytes) {
+        let mut state = self.growing.lock();
+        state.push(chunk);
+        state.trim_to_window();
+        drop(state);
+        self.growing.changed.notify_waiters();
+    }
+
+    /// Adds a chunk that only memory holds, and waits while the slowest reader is a window behind.
+    ///
+    /// Returns false when nobody reads any more: the rest need not be fetched.
+    pub async fn push_unkept(&self, chunk: Bytes) -> bool {
+        {
+            let mut state = self.growing.lock();
+            state.is_kept = false;
+            state.push(chunk);
+        }
+        self.growing.changed.notify_waiters();
+        loop {
+            let mut changed = std::pin::pin!(self.growing.changed.notified());
+            changed.as_mut().enable();
+            {
+                let mut state = self.growing.lock();
+                state.trim_to_readers();
+                if state.readers.is_empty() {
+                    return false;
+                }
+                if state.end - state.window_start <= WINDOW_BYTES {
+                    return true;
+                }
+            }
+            if tokio::time::timeout(SLOW_READER_WAIT, changed).await.is_err() {
+                self.growing.lock().cut_off_the_slowest();
+            }
+        }
+    }
+
+    /// The body is whole.
+    pub fn complete(self) {
+        self.end_with(Ending::Complete);
+    }
+
+    /// The body ends here, incomplete, for this reason.
+    pub fn fail(self, why: ForwardError) {
+        self.end_with(Ending::Failed(why));
+    }
+
+    fn end_with(&self, ending: Ending) {
+        let mut state = self.growing.lock();
+        if matches!(state.ending, Ending::Open) {
+            state.ending = ending;
+        }
+        drop(state);
+        self.growing.changed.notify_waiters();
+    }
+}
+
+impl Drop for Pen {
+    fn drop(&mut self) {
+        self.end_with(Ending::Failed(ForwardError::ResponseIncomplete { host: String::from("the origin") }));
+    }
+}
+
+impl State {
+    fn push(&mut self, chunk: Bytes) {
+        self.end += chunk.len() as u64;
+        self.window.push_back(chunk);
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.window.pop_front() {
+            self.window_start += oldest.len() as u64;
+        }
+    }
+
+    fn trim_to_window(&mut self) {
+        while self.end - self.window_start > WINDOW_BYTES && self.window.len() > 1 {
+            self.drop_oldest();
+        }
+    }
+
+    fn trim_to_readers(&mut self) {
+        let needed = self.readers.values().copied().min().unwrap_or(self.end);
+        while self.window.front().is_some_and(|oldest| self.window_start + oldest.len() as u64 <= needed) {
+            self.drop_oldest();
+        }
+    }
+
+    fn cut_off_the_slowest(&mut self) {
+        if let Some(slowest) = self.readers.iter().min_by_key(|(_, position)| **position).map(|(id, _)| *id) {
+            self.readers.remove(&slowest);
+        }
+    }
+
+    /// The part of the window that begins at `position`, if it is there.
+    fn from_window(&self, position: u64) -> Option<Bytes> {
+        let mut start = self.window_start;
+        for chunk in &self.window {
+            let end = start + chunk.len() as u64;
+            if position >= start && position < end {
+                return Some(chunk.slice(usize::try_from(position - start).ok()?..));
+            }
+            start = end;
+        }
+        None
+    }
+}
+
+/// What a reader found under the lock.
+enum Found {
+    Chunk(Bytes),
+    InFile(BodyFile, usize),
+    End,
+    Failed(BodyError),
+    NotYet,
+}
+
+impl Reader {
+    /// The same reader for a part only; it must not have read yet.
+    pub fn narrowed(mut self, range: Range<u64>) -> Self {
+        self.position = range.start;
+        self.limit = range.end;
+        self.note_position();
+        self
+    }
+
+    /// The next chunk, as soon as there is one; none at the end.
+    ///
+    /// # Errors
+    /// When the origin failed, the file cannot be read, or this reader was too slow for a body that is not kept.
+    pub async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        loop {
+            let growing = self.growing.clone();
+            let mut changed = std::pin::pin!(growing.changed.notified());
+            changed.as_mut().enable();
+            match self.look() {
+                Found::Chunk(chunk) => return Some(Ok(self.advance(chunk))),
+                Found::InFile(file, wanted) => {
+                    return Some(match file.read_at(self.position, wanted).await {
+                        Ok(chunk) if chunk.is_empty() => {
+                            Err(BodyError::Store(std::io::ErrorKind::UnexpectedEof.into()))
+                        }
+                        Ok(chunk) => Ok(self.advance(chunk)),
+                        Err(error) => Err(BodyError::Store(error)),
+                    });
+                }
+                Found::End => return None,
+                Found::Failed(error) => return Some(Err(error)),
+                Found::NotYet => changed.await,
+            }
+        }
+    }
+
+    fn look(&self) -> Found {
+        if self.position >= self.limit {
+            return Found::End;
+        }
+        let state = self.growing.lock();
+        if !state.readers.contains_key(&self.id) {
+            return Found::Failed(BodyError::TooSlow);
+        }
+        if let Some(chunk) = state.from_window(self.position) {
+            return Found::Chunk(chunk);
+        }
+        if self.position < state.window_start {
+            let there = state.window_start.min(self.limit) - self.position;
+            return match &state.file {
+                Some(file) => Found::InFile(file.clone(), READ_BYTES.min(usize::try_from(there).unwrap_or(READ_BYTES))),
+                None => Found::Failed(BodyError::TooSlow),
+            };
+        }
+        match &state.ending {
+            Ending::Open => Found::NotYet,
+            Ending::Complete => Found::End,
+            Ending::Failed(why) => Found::Failed(BodyError::Origin(why.clone())),
+        }
+    }
+
+    fn advance(&mut self, mut chunk: Bytes) -> Bytes {
+        let left = usize::try_from(self.limit - self.position).unwrap_or(usize::MAX);
+        chunk.truncate(left);
+        self.position += chunk.len() as u64;
+        self.note_position();
+        chunk
+    }
+
+    /// Tells where this reader stands; a pen without a file may be waiting for it.
+    fn note_position(&self) {
+        let mut state = self.growing.lock();
+        if let Some(position) = state.readers.get_mut(&self.id) {
+            *position = self.position;
+        }
+        let pen_waits = !state.is_kept;
+        drop(state);
+        if pen_waits {
+            self.growing.changed.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.growing.lock();
+        state.readers.remove(&self.id);
+        let pen_waits = !state.is_kept;
+        drop(state);
+        if pen_waits {
+            self.growing.changed.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read_all(mut reader: Reader) -> Result<Vec<u8>, BodyError> {
+        let mut all = Vec::new();
+        while let Some(chunk) = reader.next().await {
+            all.extend_from_slice(&chunk?);
+        }
+        Ok(all)
+    }
+
+    #[tokio::test]
+    async fn readers_see_what_is_there_and_then_what_comes() {
+        let (growing, pen) = Growing::start(None);
+        let early = growing.reader(0, u64::MAX).unwrap();
+        let (range, whole) = (growing.reader(2, 5).unwrap(), tokio::spawn(read_all(early)));
+        assert!(pen.push_unkept(Bytes::from_static(b"abc")).await);
+        assert!(pen.push_unkept(Bytes::from_static(b"def")).await);
+        assert!(growing.reader(0, 9).is_none(), "nobody joins a body of which only a window is left");
+        pen.complete();
+        assert_eq!(whole.await.unwrap().unwrap(), b"abcdef");
+        assert_eq!(read_all(range).await.unwrap(), b"cde");
+    }
+
+    #[tokio::test]
+    async fn a_pen_that_is_dropped_never_makes_a_part_look_whole() {
+        let (growing, pen) = Growing::start(None);
+        let reader = growing.reader(0, u64::MAX).unwrap();
+        assert!(pen.push_unkept(Bytes::from_static(b"half")).await);
+        drop(pen);
+        assert!(matches!(read_all(reader).await, Err(BodyError::Origin(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_stands_still_is_cut_off_and_the_others_go_on() {
+        let (growing, pen) = Growing::start(None);
+        let mut idle = growing.reader(0, u64::MAX).unwrap();
+        let busy = tokio::spawn(read_all(growing.reader(0, u64::MAX).unwrap()));
+        let chunk = Bytes::from(vec![7u8; 100_000]);
+        for _ in 0..5 {
+            assert!(pen.push_unkept(chunk.clone()).await);
+        }
+        pen.complete();
+        assert_eq!(busy.await.unwrap().unwrap().len(), 500_000);
+        assert!(matches!(idle.next().await, Some(Err(BodyError::TooSlow))));
+    }
+
+    #[tokio::test]
+    async fn without_readers_an_unkept_body_is_given_up() {
+        let (growing, pen) = Growing::start(None);
+        drop(growing.reader(0, u64::MAX));
+        assert!(!pen.push_unkept(Bytes::from_static(b"nobody wants this")).await);
+    }
+}

@@ -1,0 +1,87 @@
+//! A request that the cache has no part in: to the origin as it is, and the answer back as it comes.
+
+use std::sync::Arc;
+
+use bulaq_cache_policy::{CacheKey, Freshening, anonymise_response, freshen_by_head, invalidated, remove_hop_by_hop};
+use http::{Method, Request, Response};
+use http_body_util::BodyExt;
+
+use super::asked::Asked;
+use super::fill::WanTally;
+use super::respond::finish;
+use super::status::Account;
+use super::{BodyError, Context, Refusal, RequestBody, ResponseBody};
+use crate::origin::OriginBody;
+
+/// Forwards the request and hands its answer over.
+///
+/// # Errors
+/// [`Refusal::Forward`] when the origin gives no usable response.
+pub async fn pass(
+    context: &Arc<Context>,
+    asked: &Arc<Asked>,
+    body: RequestBody,
+    account: Account,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let request_time = context.clock.now();
+    let request: Request<RequestBody> = asked.forwarded(body);
+    let response = context.origin.send(&asked.permit, request).await?;
+    let presented = asked.presented(&context.options.policy);
+    for uri in invalidated(&presented, response.status(), response.headers()) {
+        if let Some(key) = CacheKey::new(&uri, &asked.rule) {
+            context.store.remove(&key).await;
+        }
+    }
+    if asked.method == Method::HEAD {
+        freshen_stored(context, asked, &response, request_time).await;
+    }
+    let tally = WanTally::of(context, asked, &response);
+    Ok(hand_over(asked, response, tally, account))
+}
+
+/// The answer to a `HEAD` may update what is stored for `GET` (RFC 9111 §4.3.5).
+async fn freshen_stored(
+    context: &Context,
+    asked: &Asked,
+    response: &Response<OriginBody>,
+    request_time: std::time::SystemTime,
+) {
+    let Some(variants) = context.store.find_in_memory(&asked.key) else { return };
+    let presented = asked.presented(&context.options.policy);
+    let Some(stored) = variants.iter().find(|stored| stored.head.is_selected_by(&presented)) else { return };
+    let now = context.clock.now();
+    match freshen_by_head(&stored.head, &presented, response.status(), response.headers(), request_time, now) {
+        Freshening::Freshened(head) => {
+            context.store.freshen(stored, *head).await;
+        }
+        Freshening::NotSelected => {
+            let mut head = stored.head.clone();
+            head.mark_stale();
+            context.store.freshen(stored, head).await;
+        }
+        Freshening::EndsStorage { .. } => {
+            context.store.remove(&asked.key).await;
+        }
+    }
+}
+
+/// An origin's response for one client alone, its content counted on the way.
+pub fn hand_over(
+    asked: &Asked,
+    response: Response<OriginBody>,
+    tally: WanTally,
+    account: Account,
+) -> Response<ResponseBody> {
+    let mut response = response.map(|body| {
+        body.map_err(move |error| {
+            let _held = &tally; // handed in when the body is dropped
+            BodyError::Origin(error)
+        })
+        .boxed_unsync()
+    });
+    remove_hop_by_hop(response.headers_mut());
+    if asked.rule.anonymous {
+        anonymise_response(response.headers_mut());
+    }
+    finish(response, asked, account)
+}

@@ -1,0 +1,281 @@
+//! One request from its permit to its response: reuse, validate, wait or forward.
+//!
+//! All branches of a request's life stand in this file; what they call does not branch on the same things again.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bulaq_cache_policy::{
+    CacheStatus, Conditional, ForwardReason, Lookup, PresentedRequest, StoredHead, look_up, may_share, stale_allowed,
+};
+use http::header::{ALT_SVC, HeaderMap, RANGE, VIA};
+use http::{HeaderValue, Method, Request, Response};
+use tokio::sync::oneshot;
+use tower::BoxError;
+
+use super::asked::Asked;
+use super::collapse::{Follow, Lead, Place};
+use super::deliver::{Content, deliver};
+use super::fill::{Filling, Landed, LeadersShare, fly};
+use super::status::Account;
+use super::target::{Target, target};
+use super::{Arrival, Context, Refusal, RequestBody, ResponseBody, Source, own, pass};
+use crate::store::{StoredResponse, Variants};
+
+/// How often a request looks again after the one that it waited for came to nothing. Then it asks for itself.
+const WAITS_MAX: usize = 2;
+
+/// Answers one request.
+///
+/// # Errors
+/// A [`Refusal`], boxed: the layers around it add their own failures.
+pub async fn respond(context: Arc<Context>, request: Request<RequestBody>) -> Result<Response<ResponseBody>, BoxError> {
+    let (parts, body) = request.into_parts();
+    let arrival = parts.extensions.get::<Arrival>().cloned();
+    let arrival = arrival.ok_or(Refusal::BadRequest("the request came by no known door"))?;
+    let target = match target(&parts, &arrival, &context.options.own_names)? {
+        Target::Own => return Ok(own::answer(&context, &parts, &arrival).await),
+        Target::Site(target) => target,
+    };
+    let asked = Arc::new(Asked::new(&context, parts, arrival, target)?);
+    let presented = asked.presented(&context.options.policy);
+    if let Err(pass) = may_share(&presented) {
+        let account =
+            Account { detail: Some(pass.token()), ..Account::forwarded(Source::Origin, ForwardReason::of_pass(pass)) };
+        return Ok(pass::pass(&context, &asked, body, account).await?);
+    }
+    for _ in 0..WAITS_MAX {
+        if let Some(response) = answer(&context, &asked, &presented, true).await? {
+            return Ok(response);
+        }
+    }
+    let alone = answer(&context, &asked, &presented, false).await?;
+    alone.ok_or_else(|| Refusal::Overloaded.into())
+}
+
+/// Looks in the store and, where that is not enough, asks the origin, together with others if `may_wait`.
+/// None when it waited for somebody whose answer is not for this request.
+async fn answer(
+    context: &Arc<Context>,
+    asked: &Arc<Asked>,
+    presented: &PresentedRequest<'_>,
+    may_wait: bool,
+) -> Result<Option<Response<ResponseBody>>, Refusal> {
+    let variants = find(context, asked).await;
+    let now = context.clock.now();
+    let (stored, conditional, why) = match decide(&variants, presented, now) {
+        Lookup::Reuse { index, is_fresh, .. } => {
+            let source = if is_fresh { Source::Hit } else { Source::Stale };
+            return Ok(from_store(context, asked, presented, &variants[index], Account::hit(source)).await);
+        }
+        Lookup::ReuseWhileRevalidating { index, conditional, .. } => {
+            refresh_behind(context, asked, &variants[index], conditional);
+            let account = Account { detail: Some("stale-while-revalidate"), ..Account::hit(Source::Stale) };
+            return Ok(from_store(context, asked, presented, &variants[index], account).await);
+        }
+        Lookup::GatewayTimeout => return Err(Refusal::OnlyIfCached),
+        Lookup::Validate { index, conditional, why } => (Some(variants[index].clone()), Some(conditional), why),
+        Lookup::Forward { why, stale } => (stale.map(|index| variants[index].clone()), None, why),
+    };
+    if !can_fill(presented, stored.is_some()) {
+        let body = super::asked::empty();
+        let account = Account::forwarded(Source::Origin, why);
+        return pass::pass(context, asked, body, account).await.map(Some);
+    }
+    let place = if may_wait { context.flights.join(&asked.key) } else { Place::Alone };
+    let lead = match place {
+        Place::Follow(follow) => return follow_up(context, asked, presented, follow, why).await,
+        Place::Lead(lead) => lead,
+        Place::Alone => Lead::alone(),
+    };
+    // Somebody else may have filled it between our look and our lead.
+    if stored.is_none()
+        && let Some(variants) = context.store.find_in_memory(&asked.key)
+        && let Lookup::Reuse { index, .. } = decide(&variants, presented, now)
+    {
+        return Ok(from_store(context, asked, presented, &variants[index], Account::hit(Source::Hit)).await);
+    }
+    ask_origin(context, asked, presented, stored, conditional, lead, why).await
+}
+
+/// Whether the origin may be asked for the whole in this request's place. A `HEAD`, `no-store`, or a range from the
+/// middle of something that is not stored, goes to the origin as it is.
+fn can_fill(presented: &PresentedRequest<'_>, is_stored: bool) -> bool {
+    let from_start = presented.headers.get(RANGE).is_none_or(|range| range.as_bytes() == b"bytes=0-");
+    presented.method == Method::GET && !presented.directives.no_store && (is_stored || from_start)
+}
+
+/// Leads: the flight goes on by itself, and this request takes what it brings.
+async fn ask_origin(
+    context: &Arc<Context>,
+    asked: &Arc<Asked>,
+    presented: &PresentedRequest<'_>,
+    stored: Option<Arc<StoredResponse>>,
+    conditional: Option<Conditional>,
+    lead: Lead,
+    why: ForwardReason,
+) -> Result<Option<Response<ResponseBody>>, Refusal> {
+    let (sender, share) = oneshot::channel();
+    let follow = lead.follow();
+    context.tasks.spawn(fly(context.clone(), asked.clone(), stored, conditional, lead, sender));
+    let account = Account::forwarded(Source::Origin, why);
+    match (follow.landed().await, share.await) {
+        (Some(Landed::Filling(filling)), Ok(LeadersShare::Reader(reader))) => {
+            let account = Account { is_stored: true, ..account };
+            Ok(from_origin(context, asked, presented, filling, reader, account).await)
+        }
+        (Some(Landed::NotShared(detail)), Ok(LeadersShare::Response(response, tally))) => {
+            let account = Account { detail: Some(detail), ..account };
+            Ok(Some(pass::hand_over(asked, *response, tally, account)))
+        }
+        (Some(landed), _) => without_content(context, asked, presented, landed, account).await,
+        (None, _) => Err(Refusal::Overloaded), // the task was ended: the box is stopping
+    }
+}
+
+/// Follows: takes what the lead's request brought if it is for this request too.
+async fn follow_up(
+    context: &Arc<Context>,
+    asked: &Arc<Asked>,
+    presented: &PresentedRequest<'_>,
+    follow: Follow,
+    why: ForwardReason,
+) -> Result<Option<Response<ResponseBody>>, Refusal> {
+    let account = Account { is_collapsed: true, ..Account::forwarded(Source::Collapsed, why) };
+    let now = context.clock.now();
+    match follow.landed().await {
+        None | Some(Landed::NotShared(_)) => Ok(None),
+        Some(Landed::Filling(filling)) => {
+            if !may_join(&filling.head, presented, now) {
+                return Ok(None);
+            }
+            let Some(reader) = filling.body.reader(0, u64::MAX) else { return Ok(None) };
+            let account = Account { is_stored: true, ..account };
+            Ok(from_origin(context, asked, presented, filling, reader, account).await)
+        }
+        Some(Landed::Validated(stored) | Landed::Stale(stored, _)) if !may_join(&stored.head, presented, now) => {
+            Ok(None)
+        }
+        Some(landed) => without_content(context, asked, presented, landed, account).await,
+    }
+}
+
+/// Whether a response that another request brought while this one waited may answer this one. It need not be
+/// reusable later: it came after this request (RFC 9111 §4).
+fn may_join(head: &StoredHead, presented: &PresentedRequest<'_>, now: SystemTime) -> bool {
+    match look_up(&[head], presented, now) {
+        Lookup::Reuse { .. } | Lookup::ReuseWhileRevalidating { .. } | Lookup::Validate { .. } => true,
+        Lookup::Forward { stale, .. } => stale.is_some(),
+        Lookup::GatewayTimeout => false,
+    }
+}
+
+/// What is left when no new content came: a confirmed response, a stale one, or the failure.
+async fn without_content(
+    context: &Context,
+    asked: &Asked,
+    presented: &PresentedRequest<'_>,
+    landed: Landed,
+    account: Account,
+) -> Result<Option<Response<ResponseBody>>, Refusal> {
+    match landed {
+        Landed::Validated(stored) => {
+            let source = if account.is_collapsed { Source::Collapsed } else { Source::Validated };
+            let fwd_status = Some(http::StatusCode::NOT_MODIFIED);
+            let account = Account { source, fwd_status, is_stored: true, ..account };
+            Ok(from_store(context, asked, presented, &stored, account).await)
+        }
+        Landed::Stale(stored, cause) => {
+            let now = context.clock.now();
+            if stale_allowed(&stored.head, presented, cause, now).is_none() {
+                return Ok(None);
+            }
+            let account = Account { source: Source::Stale, is_stored: true, detail: Some("stale-if-error"), ..account };
+            Ok(from_store(context, asked, presented, &stored, account).await)
+        }
+        Landed::Failed(error) => Err(error.into()),
+        Landed::Filling(_) | Landed::NotShared(_) => Err(Refusal::Overloaded), // its lead was ended half-way
+    }
+}
+
+/// `stale-while-revalidate`: one request refreshes it, nobody waits for it (RFC 5861 §3).
+fn refresh_behind(
+    context: &Arc<Context>,
+    asked: &Arc<Asked>,
+    stored: &Arc<StoredResponse>,
+    conditional: Option<Conditional>,
+) {
+    if let Place::Lead(lead) = context.flights.join(&asked.key) {
+        let (nobody, _) = oneshot::channel();
+        let stored = Some(stored.clone());
+        context.tasks.spawn(fly(context.clone(), asked.clone(), stored, conditional, lead, nobody));
+    }
+}
+
+async fn find(context: &Context, asked: &Arc<Asked>) -> Variants {
+    if let Some(variants) = context.store.find_in_memory(&asked.key) {
+        return variants;
+    }
+    let (asked, policy) = (asked.clone(), context.options.policy.clone());
+    let key = asked.key.clone();
+    context.store.find(&key, move |parts| StoredHead::from_parts(parts, &asked.rule, &policy)).await
+}
+
+fn decide(variants: &Variants, presented: &PresentedRequest<'_>, now: SystemTime) -> Lookup {
+    // One variant is the rule; a list on the heap only for more.
+    match &variants[..] {
+        [only] => look_up(&[&only.head], presented, now),
+        several => look_up(&several.iter().map(|stored| &stored.head).collect::<Vec<_>>(), presented, now),
+    }
+}
+
+/// The answer from a stored response; none when its body proved gone or damaged, and the request must look again.
+async fn from_store(
+    context: &Context,
+    asked: &Asked,
+    presented: &PresentedRequest<'_>,
+    stored: &Arc<StoredResponse>,
+    account: Account,
+) -> Option<Response<ResponseBody>> {
+    let now = context.clock.now();
+    context.store.touch(stored);
+    let ttl_s = Some(ttl_s(&stored.head, now));
+    match deliver(Content::Stored(stored.clone()), presented, now).await {
+        Ok(response) => Some(finish(response, asked, Account { ttl_s, ..account })),
+        Err(error) => {
+            tracing::warn!(site = asked.permit.site().name(), %error, "a stored body cannot be read; it is fetched again");
+            None
+        }
+    }
+}
+
+async fn from_origin(
+    context: &Context,
+    asked: &Asked,
+    presented: &PresentedRequest<'_>,
+    filling: Arc<Filling>,
+    reader: super::growing::Reader,
+    account: Account,
+) -> Option<Response<ResponseBody>> {
+    let now = context.clock.now();
+    let ttl_s = Some(ttl_s(&filling.head, now));
+    let response = deliver(Content::Filling(filling, reader), presented, now).await.ok()?;
+    Some(finish(response, asked, Account { ttl_s, ..account }))
+}
+
+fn ttl_s(head: &StoredHead, now: SystemTime) -> i64 {
+    CacheStatus::ttl_s(head.fresh_for(now), head.stale_for(now).unwrap_or_default())
+}
+
+/// The fields that every response of a site gets from us, and the account of how it came about.
+pub(super) fn finish(mut response: Response<ResponseBody>, asked: &Asked, account: Account) -> Response<ResponseBody> {
+    sign_hop(response.headers_mut());
+    account.sign(&mut response, &asked.permit, asked.arrival.may_see_status);
+    response
+}
+
+fn sign_hop(headers: &mut HeaderMap) {
+    headers.append(VIA, HeaderValue::from_static("1.1 bulaq"));
+    // The origin's other doors (HTTP/3, other ports) lead around the box.
+    headers.remove(ALT_SVC);
+}

@@ -1,0 +1,84 @@
+//! The request path at the stack: what is reused, validated, shared and refused.
+
+mod common;
+
+use std::time::Duration;
+
+use bulaq::request::Source;
+use common::origin::{Gate, Origin, Step, response, send};
+use common::rooms::TestBox;
+use http::Method;
+
+const HOST: &[&str] = &["lesson.test"];
+
+fn fresh(content: &str) -> Vec<Step> {
+    response("200 OK", "Cache-Control: max-age=60\r\nETag: \"1\"\r\nContent-Type: text/plain\r\n", content)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_is_fetched_once_reused_while_fresh_and_then_validated() {
+    let origin = Origin::start(|seen| match seen.field("if-none-match") {
+        Some(tag) if tag == "\"1\"" => {
+            vec![send("HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nCache-Control: max-age=60\r\n\r\n")]
+        }
+        _ => fresh("a lesson"),
+    })
+    .await;
+    let the_box = TestBox::open(HOST, "", origin.address).await;
+    let first = the_box.get("http://lesson.test/a").await;
+    assert_eq!((first.status.as_u16(), first.text()), (200, "a lesson"));
+    assert!(first.status_field().contains("fwd=uri-miss"), "{}", first.status_field());
+    the_box.settled().await;
+
+    the_box.clock.advance(Duration::from_secs(30));
+    let second = the_box.get("http://lesson.test/a").await;
+    assert_eq!(second.text(), "a lesson");
+    assert_eq!(second.headers["age"], "30");
+    assert!(second.status_field().starts_with("bulaq;hit;ttl=30"), "{}", second.status_field());
+    assert_eq!(origin.seen().len(), 1);
+
+    the_box.clock.advance(Duration::from_secs(60));
+    let third = the_box.get("http://lesson.test/a").await;
+    assert_eq!(third.text(), "a lesson");
+    assert_eq!(third.handled.unwrap().source, Source::Validated);
+    assert_eq!(origin.seen().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_pupils_on_one_cold_page_make_one_request() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |_| {
+        let mut steps = vec![send("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 200000\r\n\r\n")];
+        steps.push(send("x".repeat(100_000)));
+        steps.push(Step::Wait(held.clone()));
+        steps.push(send("y".repeat(100_000)));
+        steps
+    })
+    .await;
+    let the_box = std::sync::Arc::new(TestBox::open(HOST, "", origin.address).await);
+    let pupils: Vec<_> = (0..30)
+        .map(|_| {
+            let the_box = the_box.clone();
+            tokio::spawn(async move { the_box.get("http://lesson.test/film").await })
+        })
+        .collect();
+    origin.has_seen(1).await;
+    gate.open_for_all();
+    let whole = "x".repeat(100_000) + &"y".repeat(100_000);
+    for pupil in pupils {
+        assert_eq!(pupil.await.unwrap().text(), whole);
+    }
+    assert_eq!(origin.seen().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_not_listed_gets_a_page_and_no_connection() {
+    let origin = Origin::start(|_| fresh("never")).await;
+    let the_box = TestBox::open(HOST, "", origin.address).await;
+    let told = the_box.ask(Method::GET, "http://games.test/", &[("accept-language", "ru")]).await;
+    assert_eq!(told.status, 403);
+    assert!(told.text().contains("games.test"));
+    assert_eq!(told.headers["content-language"], "ru");
+    assert_eq!(origin.connections(), 0);
+}
