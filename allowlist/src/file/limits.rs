@@ -13,6 +13,9 @@ pub const HOSTS_MAX: usize = 200_000;
 /// The most rules of one site. They are tried one after the other for each request.
 pub const RULES_MAX: usize = 256;
 
+/// The most rules of one file: five times what the matcher is measured with.
+pub const FILE_RULES_MAX: usize = 100_000;
+
 /// The most patterns of one list (`ignore-query`, `include`, `exclude`) and the most methods, languages,
 /// subjects and addresses.
 pub const LIST_MAX: usize = 256;
