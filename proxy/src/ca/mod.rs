@@ -11,6 +11,8 @@ mod configured;
 mod files;
 mod mint;
 mod scope;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};

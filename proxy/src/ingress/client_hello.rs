@@ -361,7 +361,7 @@ mod tests {
             prop_assert_eq!(name_of(&bytes), Some(Some(name)));
             let at = at.index(bytes.len());
             prop_assert!(matches!(parse(&bytes[..at]), Ok(Parsed::Partial)));
-            let mut damaged = bytes.clone();
+            let mut damaged = bytes;
             damaged[at] = byte;
             let _ = parse(&damaged);
         }

@@ -1,7 +1,7 @@
 //! A client's connection under guard: strict framing, and no waiting without end.
 //!
-//! Sits between the socket (or TLS) and hyper. A refused byte is replaced by NUL, which no HTTP parser takes, and
-//! after it the connection reads as ended: hyper then answers 400 and closes, and every request before it is served.
+//! Sits between the socket (or TLS) and hyper. In place of a refused byte comes [`NONSENSE`], and then the connection
+//! reads as ended: hyper answers 400 and closes, and every request before it is served.
 
 use std::io;
 use std::pin::Pin;
@@ -19,6 +19,10 @@ use super::limits::Limits;
 /// For how many idle periods in a row a request may be in progress without any of its content moving. The stack
 /// bounds its own waits far below (an origin's time-outs); this is for clients that never open an HTTP/2 window.
 const STALLED_PERIODS_MAX: u32 = 4;
+
+/// What no HTTP parser takes: NUL is allowed nowhere in a head or a chunk's size. The end of a head follows, for
+/// hyper looks for that before it parses at all.
+const NONSENSE: &[u8] = b"\0\r\n\r\n";
 
 /// The least bytes of one write that count as content moving.
 const CONTENT_WRITE_BYTES_MIN: usize = 1024;
@@ -100,8 +104,10 @@ pub(crate) struct Guarded<I> {
     framing: Framing,
     waits: Waits,
     activity: Arc<Activity>,
-    /// A byte was refused, or nobody asked for anything for too long.
+    /// A byte was refused, or nobody asked for anything for too long: nothing more is read.
     has_ended: bool,
+    /// What is still to be read instead.
+    instead: &'static [u8],
     read_timer: Timer,
     /// The phase that the read timer is for, the progress when it was set, and for how many periods it stood still.
     reading: (Phase, u32, u32),
@@ -116,10 +122,17 @@ impl<I> Guarded<I> {
             waits,
             activity,
             has_ended: false,
+            instead: &[],
             read_timer: Timer::default(),
             reading: (Phase::First, 0, 0),
             write_timer: Timer::default(),
         }
+    }
+
+    fn read_instead(&mut self, buf: &mut ReadBuf<'_>) {
+        let (now, later) = self.instead.split_at(self.instead.len().min(buf.remaining()));
+        buf.put_slice(now);
+        self.instead = later;
     }
 
     /// While nothing can be read: whether that has lasted too long.
@@ -194,6 +207,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guarded<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.has_ended {
+            this.read_instead(buf);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -204,8 +218,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guarded<I> {
         if let Err(refused) = this.framing.take(&buf.filled()[before..]) {
             tracing::debug!(why = ?refused.why, "refused a request with ambiguous framing");
             this.has_ended = true;
-            buf.filled_mut()[before + refused.at] = 0;
-            buf.set_filled(before + refused.at + 1);
+            this.instead = NONSENSE;
+            buf.set_filled(before + refused.at);
+            this.read_instead(buf);
         }
         Poll::Ready(Ok(()))
     }
@@ -344,7 +359,7 @@ mod tests {
         let (mut client, mut guarded, activity) = guarded();
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         let mut buf = [0; 64];
-        guarded.read(&mut buf).await.unwrap();
+        assert!(guarded.read(&mut buf).await.unwrap() > 0);
         let busy = activity.begin();
         let start = Instant::now();
         let end = guarded.read(&mut buf).await.map_err(|error| error.kind());
@@ -363,11 +378,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_byte_becomes_nul_and_the_end() {
+    async fn nonsense_and_the_end_come_instead_of_a_refused_byte() {
         let (mut client, mut guarded, _activity) = guarded();
         client.write_all(b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\nA: b\r\n\r\n").await.unwrap();
         let mut seen = Vec::new();
-        guarded.read_to_end(&mut seen).await.unwrap();
-        assert_eq!(seen, b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\0");
+        let mut few = [0; 7];
+        loop {
+            match guarded.read(&mut few).await.unwrap() {
+                0 => break,
+                read => seen.extend_from_slice(&few[..read]),
+            }
+        }
+        assert_eq!(seen, b"GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\0\r\n\r\n");
     }
 }

@@ -19,6 +19,8 @@ pub mod limits;
 mod listener;
 mod places;
 mod replay;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod tunnel;
 

@@ -1,0 +1,81 @@
+//! How connections end: too many, too slow, or because the box stops.
+
+use super::*;
+
+#[tokio::test]
+async fn a_client_with_too_many_connections_gets_no_more() {
+    let limits = Limits { connections_per_client_max: 4, ..Limits::default() };
+    let test = TestBox::start(limits, SocketAddr::from(([127, 0, 0, 1], 9))).await;
+    let request = b"GET /1 HTTP/1.1\r\nHost: a.kz\r\n\r\n";
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = TcpStream::connect(test.http).await.unwrap();
+        client.write_all(request).await.unwrap();
+        read_until(&mut client, "fine").await;
+        clients.push(client);
+    }
+    assert_eq!(exchange(test.http, request).await, "", "the fifth is closed without a word");
+
+    // One that ends makes room for another, as soon as the box has noticed.
+    let mut last = clients.pop().unwrap();
+    last.write_all(b"GET /2 HTTP/1.1\r\nHost: a.kz\r\nConnection: close\r\n\r\n").await.unwrap();
+    rest(&mut last).await;
+    drop(last);
+    let mut again = String::new();
+    while again.is_empty() {
+        again = exchange(test.http, b"GET /3 HTTP/1.1\r\nHost: a.kz\r\nConnection: close\r\n\r\n").await;
+    }
+    assert_eq!(statuses(&again), [200]);
+}
+
+#[tokio::test]
+async fn stopping_lets_a_download_finish_and_takes_nothing_new() {
+    let test = TestBox::without_origin().await;
+    let mut idle = TcpStream::connect(test.http).await.unwrap();
+    idle.write_all(b"GET /1 HTTP/1.1\r\nHost: a.kz\r\n\r\n").await.unwrap();
+    read_until(&mut idle, "fine").await;
+    let mut download = TcpStream::connect(test.http).await.unwrap();
+    download.write_all(b"GET /parts HTTP/1.1\r\nHost: a.kz\r\n\r\n").await.unwrap();
+    read_until(&mut download, "first \r\n").await;
+
+    test.shutdown.ask();
+    assert_eq!(rest(&mut idle).await, "", "an idle connection ends at once");
+    test.seen.go_on.notify_one();
+    assert!(rest(&mut download).await.ends_with("last\r\n0\r\n\r\n"), "the download comes to its end");
+    test.serving.await.unwrap();
+    assert!(TcpStream::connect(test.http).await.is_err(), "the door is closed");
+}
+
+#[tokio::test]
+async fn a_second_word_does_not_wait() {
+    let test = TestBox::without_origin().await;
+    let mut client = TcpStream::connect(test.http).await.unwrap();
+    client.write_all(b"GET /wait HTTP/1.1\r\nHost: a.kz\r\n\r\n").await.unwrap();
+    test.seen.waiting.notified().await;
+    test.shutdown.ask();
+    test.shutdown.ask();
+    test.serving.await.unwrap();
+    assert_eq!(rest(&mut client).await, "");
+}
+
+#[tokio::test]
+async fn draining_has_an_end() {
+    let limits = Limits { drain_s: 0, ..Limits::default() };
+    let test = TestBox::start(limits, SocketAddr::from(([127, 0, 0, 1], 9))).await;
+    let mut client = TcpStream::connect(test.http).await.unwrap();
+    client.write_all(b"GET /parts HTTP/1.1\r\nHost: a.kz\r\n\r\n").await.unwrap();
+    read_until(&mut client, "first \r\n").await;
+    test.shutdown.ask();
+    test.serving.await.unwrap();
+    assert!(!rest(&mut client).await.ends_with("0\r\n\r\n"), "what was cut does not look whole");
+}
+
+#[tokio::test]
+async fn a_stopping_box_does_not_wait_for_a_client_hello() {
+    let test = TestBox::without_origin().await;
+    let mut silent = TcpStream::connect(test.https).await.unwrap();
+    silent.write_all(&[22, 3, 1]).await.unwrap();
+    test.shutdown.ask();
+    test.serving.await.unwrap();
+    assert_eq!(rest(&mut silent).await, "");
+}
