@@ -30,6 +30,8 @@ pub enum Operation {
     Unlink,
     /// Moving a damaged file aside.
     Rename,
+    /// Opening the index's engine, or writing to it.
+    Index,
 }
 
 /// Scripted failures of the disk, for tests: nothing else makes one.
@@ -108,7 +110,7 @@ impl Faults {
 
     /// The failure of this operation, and for a write how much of it happens before.
     fn strike(&self, operation: Operation) -> Option<(io::Error, usize)> {
-        if !matches!(operation, Operation::Open | Operation::Read) {
+        if !matches!(operation, Operation::Open | Operation::Read | Operation::Index) {
             let spent = self.left.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| match left {
                 u64::MAX | 0 => None,
                 left => Some(left - 1),
@@ -161,7 +163,8 @@ impl Disk {
         Self(faults)
     }
 
-    fn check(&self, operation: Operation) -> io::Result<()> {
+    /// Fails when a script says so.
+    pub(crate) fn check(&self, operation: Operation) -> io::Result<()> {
         match self.0.as_ref().and_then(|faults| faults.strike(operation)) {
             Some((error, _)) => Err(error),
             None => Ok(()),

@@ -135,10 +135,10 @@ impl Store {
             dir: options.dir.join("index"),
             cache_bytes: options.index_cache_bytes,
             ballast: options.dir.join("ballast"),
+            ballast_bytes: options.keeps_ballast().then_some(options.ballast_bytes),
+            reopen_after: options.index_reopen_after,
         };
-        let ballast = options.keeps_ballast().then_some(options.ballast_bytes);
-        let keeper =
-            index::start(Arc::clone(&index), Arc::clone(&files), place, ballast).map_err(StoreError::Thread)?;
+        let keeper = index::start(Arc::clone(&index), Arc::clone(&files), place).map_err(StoreError::Thread)?;
         let shared = Arc::new(Shared {
             memory: Memory::new(options.memory_bytes_max),
             room: Arc::new(Room::default()),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::disk::Faults;
 
@@ -30,6 +31,8 @@ pub struct StoreOptions {
     /// A file of this size is kept in reserve and given up when the index cannot be opened on a full disk, in bytes.
     /// Default 64 MiB; none is kept when the cap is smaller than sixteen times this.
     pub ballast_bytes: u64,
+    /// How long a failed index is left alone before it is opened again. Default 30 s.
+    pub index_reopen_after: Duration,
     /// Scripted failures of the disk, for tests. Default none.
     pub faults: Option<Arc<Faults>>,
 }
@@ -52,6 +55,7 @@ impl StoreOptions {
             index_cache_bytes: 64 * MIB,
             pinned_percent_max: 60,
             ballast_bytes: 64 * MIB,
+            index_reopen_after: Duration::from_secs(30),
             faults: None,
         }
     }

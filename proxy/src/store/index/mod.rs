@@ -120,48 +120,28 @@ impl Index {
     /// Up to about `max` rows whose keys begin with `prefix` and come after `after`, in order; `None` when the index is
     /// not complete. An empty page is the end.
     pub(crate) fn page(&self, prefix: &[u8], after: Option<&IndexKey>, max: usize) -> Option<Vec<Keyed>> {
-        let engine = self.lock().complete_engine()?;
         let mut after = after.copied();
         // A page may vanish altogether under removals of the overlay; then the next one is asked for.
         loop {
+            // The overlay first: what leaves it in the meantime is in the engine by then, and never in neither.
+            let (engine, changed) = {
+                let inner = self.lock();
+                (inner.complete_engine()?, inner.changed(prefix, after.as_ref(), max))
+            };
             let page = match engine.scan_prefix(prefix, after.as_ref(), max) {
                 Ok(page) => page,
                 Err(error) => return self.fail(&error),
             };
-            let last = (page.len() == max).then(|| page[max - 1].0);
-            let rows = self.overlaid(prefix, after.as_ref(), last.as_ref(), page);
+            let last_of_page = page.last().filter(|_| page.len() == max).map(|(key, _)| *key);
+            let last_changed = changed.last().filter(|_| changed.len() == max).map(|(key, _)| *key);
+            // Up to here both speak for every key.
+            let last = last_of_page.into_iter().chain(last_changed).min();
+            let rows = overlaid(page, changed, last);
             if !rows.is_empty() || last.is_none() {
                 return Some(rows);
             }
             after = last;
         }
-    }
-
-    /// A page of the engine as the overlay changes it. `last` bounds what the page speaks for; without it, to the end.
-    fn overlaid(
-        &self,
-        prefix: &[u8],
-        after: Option<&IndexKey>,
-        last: Option<&IndexKey>,
-        page: rows::Page,
-    ) -> Vec<Keyed> {
-        let mut rows: BTreeMap<IndexKey, Row> =
-            page.into_iter().filter_map(|(key, value)| Some((key, Row::decode(&value)?))).collect();
-        let mut first = IndexKey([0; KEY_BYTES]);
-        first.0[..prefix.len()].copy_from_slice(prefix);
-        let inner = self.lock();
-        let changed = inner
-            .overlay
-            .range(first..)
-            .take_while(|(key, _)| key.0.starts_with(prefix) && last.is_none_or(|last| *key <= last))
-            .filter(|(key, _)| after.is_none_or(|after| *key > after));
-        for (key, row) in changed {
-            match row {
-                Some(row) => rows.insert(*key, *row),
-                None => rows.remove(key),
-            };
-        }
-        rows.into_iter().collect()
     }
 
     /// Changes a row: `new` replaces `old`. Seen at once, written soon.
@@ -198,10 +178,33 @@ impl Index {
     }
 }
 
+/// A page of the engine as changes alter it, up to the key `last`, or to the end.
+fn overlaid(page: rows::Page, changed: Vec<(IndexKey, Option<Row>)>, last: Option<IndexKey>) -> Vec<Keyed> {
+    let is_within = |key: &IndexKey| last.is_none_or(|last| *key <= last);
+    let page = page.into_iter().filter(|(key, _)| is_within(key));
+    let mut rows: BTreeMap<IndexKey, Row> = page.filter_map(|(key, value)| Some((key, Row::decode(&value)?))).collect();
+    for (key, row) in changed.into_iter().filter(|(key, _)| is_within(key)) {
+        match row {
+            Some(row) => rows.insert(key, row),
+            None => rows.remove(&key),
+        };
+    }
+    rows.into_iter().collect()
+}
+
 /// Rows read for one URL: more than there are variants, so that all are seen even after the limit was lowered.
 const VARIANTS_READ_MAX: usize = 1024;
 
 impl Inner {
+    /// Up to `max` waiting changes whose keys begin with `prefix` and come after `after`, in order.
+    fn changed(&self, prefix: &[u8], after: Option<&IndexKey>, max: usize) -> Vec<(IndexKey, Option<Row>)> {
+        let mut first = IndexKey([0; KEY_BYTES]);
+        first.0[..prefix.len()].copy_from_slice(prefix);
+        let within = self.overlay.range(first..).take_while(|(key, _)| key.0.starts_with(prefix));
+        let later = within.filter(|(key, _)| after.is_none_or(|after| *key > after));
+        later.take(max).map(|(key, row)| (*key, *row)).collect()
+    }
+
     fn complete_engine(&self) -> Option<Arc<dyn Rows>> {
         match self.state {
             IndexState::Ready | IndexState::ReadyInMemory => self.engine.clone(),
@@ -220,4 +223,58 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows::MapRows;
+    use super::*;
+
+    fn key(first: u8, last: u8) -> IndexKey {
+        let mut key = [0; KEY_BYTES];
+        (key[0], key[31]) = (first, last);
+        IndexKey(key)
+    }
+
+    fn row(generation: u64) -> Row {
+        Row { generation, file_bytes: 100, stored_at: Minutes(1), pinned_until: Minutes(0) }
+    }
+
+    #[test]
+    fn pages_show_the_engine_as_waiting_changes_alter_it() {
+        let index = Index::new(Totals::default());
+        assert_eq!(index.page(&[], None, 5), None, "not complete");
+        let engine = MapRows::default();
+        for last in [1, 2, 3, 4, 7] {
+            engine.put(&key(1, last), &row(1).encode()).unwrap();
+        }
+        engine.put(&key(2, 1), &row(1).encode()).unwrap();
+        engine.put(&key(1, 9), b"no row").unwrap();
+        {
+            let mut inner = index.lock();
+            inner.engine = Some(Arc::new(engine));
+            inner.state = IndexState::Ready;
+        }
+        for last in [1, 2, 3] {
+            index.change(key(1, last), Some(row(1)), None);
+        }
+        index.change(key(1, 4), Some(row(1)), Some(row(2)));
+        for last in [5, 6, 8] {
+            index.change(key(1, last), None, Some(row(3)));
+        }
+        index.change(key(3, 1), None, Some(row(3)));
+        for max in 1..9 {
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let page = index.page(&[1], after.as_ref(), max).unwrap();
+                let Some((last, _)) = page.last() else { break };
+                after = Some(*last);
+                seen.extend(page.into_iter().map(|(key, row)| (key.0[31], row.generation)));
+            }
+            assert_eq!(seen, [(4, 2), (5, 3), (6, 3), (7, 1), (8, 3)], "{max} at a time");
+        }
+        assert_eq!(index.get(&key(1, 1)), Some(None));
+        assert_eq!(index.get(&key(1, 7)), Some(Some(row(1))));
+        assert_eq!(index.page(&[], None, 99).unwrap().len(), 7);
+    }
 }

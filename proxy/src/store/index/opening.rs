@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::note::Note;
 use super::row::{Minutes, Row};
-use super::rows::{EngineError, MapRows, Rows, SledRows, move_aside};
+use super::rows::{EngineError, MapRows, Rows, SledRows};
 use super::{Index, IndexState, Totals};
+use crate::store::disk::Operation;
 use crate::store::files::{Files, Flaw, Names};
 use crate::store::name::{FileName, IndexKey};
 
@@ -32,6 +33,10 @@ pub(crate) struct Place {
     pub(crate) cache_bytes: u64,
     /// A file to give up when the engine cannot be opened on a full disk.
     pub(crate) ballast: PathBuf,
+    /// The length of that file; none when none is kept.
+    pub(crate) ballast_bytes: Option<u64>,
+    /// How long a failed engine is left alone before it is opened again.
+    pub(crate) reopen_after: Duration,
 }
 
 /// An index whose rows are the files.
@@ -41,41 +46,57 @@ pub(super) struct Opened {
     pub(super) state: IndexState,
 }
 
-/// Opens the engine and brings it into line with the files; falls back to memory when it must. Always succeeds.
-pub(super) fn open(index: &Index, files: &Files, place: &Place, note: Option<Note>) -> Opened {
-    let note = note.filter(|note| note.is_clean && place.dir.exists());
-    match on_disk(index, files, place, note) {
-        Ok(opened) => return opened,
-        Err(error) => {
-            let error = super::chain(&error);
-            tracing::warn!(%error, "the index cannot be used; it is moved aside and rebuilt from the stored files");
+/// Opens the engine and brings it into line with the files; falls back to memory when it must. `None` only
+/// when the store is closed before it is done.
+pub(super) fn open(index: &Index, files: &Files, place: &Place, note: Option<Note>) -> Option<Opened> {
+    let mut note = note.filter(|note| note.is_clean && place.dir.exists());
+    let aside = set_aside_path(&place.dir);
+    // What an earlier opening moved aside was there to be looked at since; its room is wanted.
+    remove_all(&aside);
+    // As it is; then anew; then anew with the room that the old one took, in case the disk is full.
+    for _ in 0..3 {
+        match on_disk(index, files, place, note.take()) {
+            Ok(opened) => return opened,
+            Err(error) => {
+                let error = super::chain(&error);
+                tracing::warn!(%error, "the index cannot be used; it is moved aside and rebuilt from the stored files");
+            }
         }
+        remove_all(&aside);
+        let _ = fs::rename(&place.dir, &aside);
     }
-    let _ = move_aside(&place.dir);
-    match on_disk(index, files, place, None) {
-        Ok(opened) => opened,
-        Err(error) => {
-            let error = super::chain(&error);
-            tracing::warn!(%error, "no index can be written to the disk; it is kept in memory until the next start");
-            let engine = MapRows::default();
-            let totals = reconcile(index, files, &engine, None).expect("a map in memory does not fail");
-            Opened { engine: Arc::new(engine), totals, state: IndexState::ReadyInMemory }
-        }
-    }
+    tracing::warn!("no index can be written to the disk; it is kept in memory until the next start");
+    let engine = MapRows::default();
+    let totals = reconcile(index, files, &engine, None).expect("a map in memory does not fail")?;
+    Some(Opened { engine: Arc::new(engine), totals, state: IndexState::ReadyInMemory })
 }
 
-fn on_disk(index: &Index, files: &Files, place: &Place, note: Option<Note>) -> Result<Opened, EngineError> {
-    let mut engine = open_in_time(&place.dir, place.cache_bytes);
+/// Where an index goes that cannot be used.
+fn set_aside_path(dir: &Path) -> PathBuf {
+    dir.with_extension("damaged")
+}
+
+/// Removes whatever is there, if anything.
+fn remove_all(path: &Path) {
+    let _ = fs::remove_dir_all(path).or_else(|_| fs::remove_file(path));
+}
+
+fn on_disk(index: &Index, files: &Files, place: &Place, note: Option<Note>) -> Result<Option<Opened>, EngineError> {
+    let open = || {
+        files.disk.check(Operation::Index).map_err(EngineError::Io)?;
+        open_in_time(&place.dir, place.cache_bytes)
+    };
+    let mut engine = open();
     if engine.is_err() && fs::remove_file(&place.ballast).is_ok() {
         tracing::warn!("the reserve file was given up to open the index");
-        engine = open_in_time(&place.dir, place.cache_bytes);
+        engine = open();
     }
     let mut engine = engine?;
-    let totals = reconcile(index, files, &engine, note)?;
+    let Some(totals) = reconcile(index, files, &engine, note)? else { return Ok(None) };
     if engine.size_on_disk() > COMPACT_BYTES_MIN.max(totals.responses.saturating_mul(COMPACT_ROW_BYTES)) {
         engine = compacted(engine, place)?;
     }
-    Ok(Opened { engine: Arc::new(engine), totals, state: IndexState::Ready })
+    Ok(Some(Opened { engine: Arc::new(engine), totals, state: IndexState::Ready }))
 }
 
 /// Opens sled in a thread of its own: on some damages it does not return for very long.
@@ -86,19 +107,19 @@ fn open_in_time(dir: &Path, cache_bytes: u64) -> Result<SledRows, EngineError> {
         // When nobody waits any longer, the engine is dropped here and closed by that.
         let _ = opened.send(SledRows::open(&dir, cache_bytes));
     };
-    std::thread::Builder::new().name("index-open".into()).spawn(open).map_err(EngineError::Sync)?;
+    std::thread::Builder::new().name("index-open".into()).spawn(open).map_err(EngineError::Io)?;
     result.recv_timeout(OPEN_WAIT).unwrap_or(Err(EngineError::Panicked))
 }
 
 /// Copies all rows to a new engine and puts that in the place of the old one.
 fn compacted(engine: SledRows, place: &Place) -> Result<SledRows, EngineError> {
     let beside = place.dir.with_extension("compact");
-    let _ = fs::remove_dir_all(&beside);
+    remove_all(&beside);
     let fresh = SledRows::open(&beside, place.cache_bytes)?;
     each_page(&engine, |page| page.iter().try_for_each(|(key, value)| fresh.put(key, value)))?;
     fresh.checkpoint()?;
     drop((fresh, engine));
-    fs::remove_dir_all(&place.dir).and_then(|()| fs::rename(&beside, &place.dir)).map_err(EngineError::Sync)?;
+    fs::remove_dir_all(&place.dir).and_then(|()| fs::rename(&beside, &place.dir)).map_err(EngineError::Io)?;
     SledRows::open(&place.dir, place.cache_bytes)
 }
 
@@ -118,7 +139,13 @@ fn each_page(
 }
 
 /// Makes the rows agree with the files. With the note of an orderly stop whose count is right, the rows are believed.
-fn reconcile(index: &Index, files: &Files, engine: &dyn Rows, note: Option<Note>) -> Result<Totals, EngineError> {
+/// `None` when the store is closed before it is done.
+fn reconcile(
+    index: &Index,
+    files: &Files,
+    engine: &dyn Rows,
+    note: Option<Note>,
+) -> Result<Option<Totals>, EngineError> {
     let mut totals = Totals::default();
     let mut damaged = Vec::new();
     each_page(engine, |page| {
@@ -131,19 +158,23 @@ fn reconcile(index: &Index, files: &Files, engine: &dyn Rows, note: Option<Note>
         Ok(())
     })?;
     if damaged.is_empty() && note.is_some_and(|note| note.responses == totals.responses) {
-        return Ok(totals);
+        return Ok(Some(totals));
     }
     damaged.iter().try_for_each(|key| engine.remove(key))?;
-    read_all_files(index, files, engine)?;
+    if !read_all_files(index, files, engine)? {
+        return Ok(None);
+    }
     let mut totals = Totals::default();
     each_page(engine, |page| {
         page.iter().filter_map(|(_, value)| Row::decode(value)).for_each(|row| totals.add(&row));
         Ok(())
     })?;
-    Ok(totals)
+    Ok(Some(totals))
 }
 
-fn read_all_files(index: &Index, files: &Files, engine: &dyn Rows) -> Result<(), EngineError> {
+/// Gives every file its row and takes away rows without a file. False when the store is closed before it is done: the
+/// rows must not be believed then.
+fn read_all_files(index: &Index, files: &Files, engine: &dyn Rows) -> Result<bool, EngineError> {
     let mut unseen: HashMap<IndexKey, u64> = HashMap::new();
     each_page(engine, |page| {
         let rows = page.iter().filter_map(|(key, value)| Some((*key, Row::decode(value)?.generation)));
@@ -167,13 +198,14 @@ fn read_all_files(index: &Index, files: &Files, engine: &dyn Rows) -> Result<(),
             }
         }
         if index.lock().is_closing {
-            return Ok(());
+            return Ok(false);
         }
     }
     if read > 0 {
         tracing::info!(files = read, "the index is complete again");
     }
-    unseen.keys().try_for_each(|key| engine.remove(key))
+    unseen.keys().try_for_each(|key| engine.remove(key))?;
+    Ok(true)
 }
 
 /// Folders read between two lines of progress: some sixteen lines in all.
@@ -209,5 +241,39 @@ fn restore_row(files: &Files, engine: &dyn Rows, name: FileName) -> Result<(), E
             }
             engine.remove(&name.key)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::name::UrlKey;
+
+    #[test]
+    fn a_compacted_engine_has_the_same_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place {
+            dir: dir.path().join("index"),
+            cache_bytes: 1 << 20,
+            ballast: dir.path().join("ballast"),
+            ballast_bytes: None,
+            reopen_after: Duration::ZERO,
+        };
+        let engine = SledRows::open(&place.dir, place.cache_bytes).unwrap();
+        let rows: HashMap<IndexKey, [u8; 3]> = (0..3000u16)
+            .map(|at| (UrlKey::of(&format!("http://a.kz/{at}")).variant(b""), [at as u8, (at >> 8) as u8, 7]))
+            .collect();
+        for round in 0..3 {
+            rows.iter().for_each(|(key, value)| engine.put(key, &value[..round + 1]).unwrap());
+        }
+        let engine = compacted(engine, &place).unwrap();
+        let mut found = HashMap::new();
+        each_page(&engine, |page| {
+            found.extend(page.iter().map(|(key, value)| (*key, <[u8; 3]>::try_from(&value[..]).unwrap())));
+            Ok(())
+        })
+        .unwrap();
+        assert!(found == rows);
+        assert!(!place.dir.with_extension("compact").exists());
     }
 }

@@ -10,14 +10,12 @@ use super::opening::{self, Opened, Place};
 use super::row::Row;
 use super::rows::{EngineError, Rows};
 use super::{Index, IndexState};
+use crate::store::disk::Operation;
 use crate::store::files::Files;
 use crate::store::name::IndexKey;
 
 /// How often what was written is made durable and noted. A power cut loses no more rows than this, and no file.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
-
-/// How long a failed engine is left alone before it is opened again.
-const REOPEN_AFTER: Duration = Duration::from_secs(30);
 
 /// Changes taken from the overlay at a time.
 const BATCH_ROWS: usize = 256;
@@ -26,18 +24,14 @@ const BATCH_ROWS: usize = 256;
 pub(crate) struct Keeper {
     index: Arc<Index>,
     thread: Option<JoinHandle<()>>,
-    ballast: Option<u64>,
     files: Arc<Files>,
-    place: Arc<Place>,
 }
 
 /// Starts the thread, which opens the index.
-pub(crate) fn start(index: Arc<Index>, files: Arc<Files>, place: Place, ballast: Option<u64>) -> io::Result<Keeper> {
-    let place = Arc::new(place);
-    let mut keeper = Keeper { index, thread: None, ballast, files, place };
-    let (index, files, place) = (Arc::clone(&keeper.index), Arc::clone(&keeper.files), Arc::clone(&keeper.place));
-    let ballast = keeper.ballast;
-    let run = move || keep(&index, &files, &place, ballast);
+pub(crate) fn start(index: Arc<Index>, files: Arc<Files>, place: Place) -> io::Result<Keeper> {
+    let mut keeper = Keeper { index, thread: None, files };
+    let (index, files) = (Arc::clone(&keeper.index), Arc::clone(&keeper.files));
+    let run = move || keep(&index, &files, &place);
     keeper.thread = Some(std::thread::Builder::new().name("store-index".into()).spawn(run)?);
     Ok(keeper)
 }
@@ -53,9 +47,9 @@ impl Keeper {
             (inner.state == IndexState::Ready).then(|| inner.engine.clone()).flatten()
         };
         let Some(engine) = written else { return };
-        let is_written = drain(&self.index, &*engine).and_then(|()| engine.checkpoint());
+        let is_written = drain(&self.index, &self.files, &*engine).and_then(|()| engine.checkpoint());
         let note = Note { is_clean: true, responses: totals.responses, bytes: totals.bytes };
-        if let Err(error) = is_written.and_then(|()| note.write(&self.files.dir).map_err(EngineError::Sync)) {
+        if let Err(error) = is_written.and_then(|()| note.write(&self.files.dir).map_err(EngineError::Io)) {
             let error = super::chain(&error);
             tracing::warn!(%error, "the index could not be closed in order; the next start reads the stored files");
         }
@@ -78,23 +72,23 @@ impl Drop for Keeper {
     }
 }
 
-fn keep(index: &Index, files: &Files, place: &Place, ballast: Option<u64>) {
+fn keep(index: &Index, files: &Files, place: &Place) {
     let mut note = Note::read(&files.dir);
     if let Err(error) = Note::take_back(&files.dir) {
         tracing::warn!(%error, "the note of the last stop cannot be removed; the stored files are read instead");
         note = None;
     }
     loop {
-        let opened = opening::open(index, files, place, note.take());
+        let Some(opened) = opening::open(index, files, place, note.take()) else { return };
         become_complete(index, opened);
-        if let Some(bytes) = ballast {
+        if let Some(bytes) = place.ballast_bytes {
             restore_ballast(files, place, bytes);
         }
         if write_until_failure(index, files) == Ended::Closing {
             return;
         }
         let inner = index.lock();
-        let wait = index.wake.wait_timeout_while(inner, REOPEN_AFTER, |inner| !inner.is_closing);
+        let wait = index.wake.wait_timeout_while(inner, place.reopen_after, |inner| !inner.is_closing);
         let mut inner = wait.unwrap_or_else(PoisonError::into_inner).0;
         if inner.is_closing {
             return;
@@ -162,7 +156,7 @@ fn write_until_failure(index: &Index, files: &Files) -> Ended {
             }
             _ => {
                 checkpoint_due = checkpoint_due.or_else(|| Some(Instant::now() + CHECKPOINT_EVERY));
-                drain(index, &*engine)
+                drain(index, files, &*engine)
             }
         };
         if let Err(error) = result {
@@ -182,7 +176,7 @@ fn checkpoint(index: &Index, files: &Files, engine: &dyn Rows) -> Result<(), Eng
 }
 
 /// Writes the waiting changes, one by one: a batch would make every reader wait for all of it.
-fn drain(index: &Index, engine: &dyn Rows) -> Result<(), EngineError> {
+fn drain(index: &Index, files: &Files, engine: &dyn Rows) -> Result<(), EngineError> {
     loop {
         let batch: Vec<(IndexKey, Option<Row>)> =
             index.lock().overlay.iter().take(BATCH_ROWS).map(|(key, row)| (*key, *row)).collect();
@@ -190,6 +184,7 @@ fn drain(index: &Index, engine: &dyn Rows) -> Result<(), EngineError> {
             return Ok(());
         }
         for (key, row) in &batch {
+            files.disk.check(Operation::Index).map_err(EngineError::Io)?;
             match row {
                 Some(row) => engine.put(key, &row.encode())?,
                 None => engine.remove(key)?,

@@ -98,7 +98,8 @@ fn child_body(at: usize) -> Bytes {
 #[tokio::test]
 async fn a_child_that_is_to_be_killed() {
     let Ok(dir) = std::env::var(CHILD_DIR) else { return };
-    let store = Store::open(StoreOptions::new(dir), Clock::held(start())).unwrap();
+    let options = StoreOptions { free_bytes_min: 0, ballast_bytes: 0, ..StoreOptions::new(dir) };
+    let store = Store::open(options, Clock::held(start())).unwrap();
     let first: usize = files_below(&store.0.files.bodies).len();
     for at in first..first + CHILD_FILLS {
         fill(&store, &format!("http://a.kz/{at}"), &child_body(at)).await;

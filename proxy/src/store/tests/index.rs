@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::store::IndexState;
+use crate::store::{IndexState, Operation};
 
 const PAGES: u64 = 40;
 
@@ -137,4 +137,69 @@ async fn unfinished_files_of_an_earlier_process_are_swept() {
     assert!(files_below(&at.path("incoming")).is_empty());
     assert!(foreign.exists(), "what is not ours stays");
     assert_eq!(store.usage().responses, PAGES);
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_be_written_at_all_is_kept_in_memory() {
+    let at = Box::new();
+    stored_pages(&at).await;
+    at.faults.fail(Operation::Index, 0, u32::MAX, std::io::ErrorKind::StorageFull);
+    let store = at.open_ready();
+    assert_eq!((store.usage().index_state, store.usage().responses), (IndexState::ReadyInMemory, PAGES));
+    all_served(&store, "in memory").await;
+    at.faults.heal();
+    fill(&store, "http://new.kz/", &body(10, 1)).await;
+    store.close().await;
+    let store = at.open_ready();
+    assert_eq!((store.usage().index_state, store.usage().responses), (IndexState::Ready, PAGES + 1));
+}
+
+#[tokio::test]
+async fn the_reserve_is_given_up_to_open_the_index_on_a_full_disk_and_made_again() {
+    let at = Box::with(|options| options.ballast_bytes = 1 << 20);
+    stored_pages(&at).await;
+    assert_eq!(fs::metadata(at.path("ballast")).unwrap().len(), 1 << 20);
+    at.faults.fail(Operation::Index, 0, 1, std::io::ErrorKind::StorageFull);
+    at.faults.set_free_bytes(0);
+    let store = at.open_ready();
+    assert_eq!((store.usage().index_state, store.usage().responses), (IndexState::Ready, PAGES));
+    store.close().await;
+    assert!(!at.path("ballast").exists());
+    at.faults.heal();
+    at.open_ready().close().await;
+    assert!(at.path("ballast").exists());
+}
+
+#[tokio::test]
+async fn an_index_that_fails_while_it_is_written_comes_back_without_losing_anything() {
+    let at = Box::new();
+    let store = at.open_ready();
+    for page in 0..PAGES {
+        at.faults.fail(Operation::Index, 0, 1, std::io::ErrorKind::StorageFull);
+        fill(&store, &url(page), &body(1000, page as u8)).await;
+        store.forget_memory();
+        assert!(served(&store, &url(page)).await == Some(body(1000, page as u8)), "page {page}");
+    }
+    at.faults.heal();
+    all_served(&store, "whatever the index does").await;
+    store.0.index.wait_until_complete();
+    assert_eq!((store.usage().responses, store.usage().bytes), (PAGES, PAGES * 4096));
+    store.close().await;
+    let store = at.open_ready();
+    assert_eq!(store.usage().responses, PAGES);
+    all_served(&store, "after a restart").await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_closed_while_its_index_is_rebuilt_begins_again() {
+    let at = Box::new();
+    stored_pages(&at).await;
+    for _ in 0..5 {
+        let _ = fs::remove_dir_all(at.path("index"));
+        at.open().close().await;
+        let store = at.open_ready();
+        assert_eq!(store.usage().responses, PAGES);
+        all_served(&store, "after the interruption").await;
+        store.close().await;
+    }
 }
