@@ -133,3 +133,74 @@ fn other_port(site: &Site, host: &HostName, scheme: Scheme, port: u16) -> NearMi
     };
     NearMiss { entry, site: site.name().to_owned(), help }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list() -> Allowlist {
+        let text = r#"
+[[site]]
+name = "bilimland"
+hosts = ["bilimland.kz", "static.bilimland.kz"]
+[[site]]
+name = "portal"
+hosts = ["*.portal.edu.kz", "http://old.portal.kz"]
+"#;
+        Allowlist::parse("allowlist.toml", text).unwrap().allowlist
+    }
+
+    #[test]
+    fn what_is_near_says_what_to_add() {
+        let list = list();
+        for (url, entry, help) in [
+            (
+                "cdn.bilimland.kz",
+                "bilimland.kz",
+                "bilimland.kz is listed, but not cdn.bilimland.kz: add \"cdn.bilimland.kz\", or \"*.bilimland.kz\" for all below it",
+            ),
+            (
+                "portal.edu.kz",
+                "*.portal.edu.kz",
+                "\"*.portal.edu.kz\" is for names below portal.edu.kz and not for portal.edu.kz itself: add \"portal.edu.kz\"",
+            ),
+            (
+                "portal.kz",
+                "http://old.portal.kz",
+                "\"http://old.portal.kz\" is listed, but not portal.kz above it: add \"portal.kz\"",
+            ),
+            (
+                "new.portal.kz",
+                "http://old.portal.kz",
+                "\"http://old.portal.kz\" is listed, but not new.portal.kz beside it: add \"new.portal.kz\"",
+            ),
+            ("bilimlnad.kz", "bilimland.kz", "bilimland.kz is listed: is that the name you mean?"),
+            (
+                "https://bilimland.kz:8443/",
+                "bilimland.kz",
+                "\"bilimland.kz\" does not permit port 8443: add \"bilimland.kz:8443\"",
+            ),
+            (
+                "https://old.portal.kz/",
+                "http://old.portal.kz",
+                "\"http://old.portal.kz\" permits plain HTTP alone: write it without http:// to permit https too",
+            ),
+        ] {
+            let explanation = list.explain(url);
+            assert!(matches!(explanation.verdict, Verdict::NotListed(_)), "{url}");
+            let first = explanation.near.first().unwrap_or_else(|| panic!("nothing is near {url}"));
+            assert_eq!((first.entry.as_str(), first.help.as_str()), (entry, help), "{url}");
+        }
+        // Names that have nothing to do with the list have nothing near, though all are below .kz.
+        assert_eq!(list.explain("https://bank.kz/").near, []);
+        assert_eq!(list.explain("https://example.com/").near, []);
+    }
+
+    #[test]
+    fn the_url_is_shown_as_it_was_understood() {
+        let explanation = list().explain("  HTTP://Old.Portal.KZ.:80/a b#top ");
+        assert_eq!(explanation.url, "http://old.portal.kz/a%20b");
+        assert!(matches!(explanation.verdict, Verdict::Permitted(_)));
+        assert!(matches!(list().explain("https://10.0.0.1/").verdict, Verdict::NotAUrl { .. }));
+    }
+}

@@ -5,7 +5,8 @@ use std::path::Path;
 use bulaq_allowlist::{Allowlist, Loaded};
 
 fn read(path: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("the documents lie beside the crate")
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .expect("the documents lie beside the crate")
 }
 
 fn load(name: &str, text: &str) -> Loaded {

@@ -455,3 +455,11 @@ fn only_the_named_private_addresses_are_named() {
         assert_eq!(site.names_address(address.parse().unwrap()), is_named, "{address}");
     }
 }
+
+#[test]
+fn a_file_from_windows_is_read_too() {
+    let list = load("\u{feff}[[site]]\r\nname = \"a\"\r\nhosts = [\"a.kz\"]\r\n").allowlist;
+    assert!(list.site_of(&host("a.kz")).is_some());
+    let found = findings("\u{feff}[[site]]\r\nname = \"a\"\r\nhosts = [\"a.kz\", \"*.kz\"]\r\n");
+    assert!(found.len() == 1 && found[0].starts_with("3:18 \"*.kz\" would permit"), "{found:#?}");
+}
