@@ -24,7 +24,7 @@ use super::guarded::{Activity, Guarded, Waits};
 use super::limits::{HEAD_BYTES_MAX, Limits};
 use super::places::Place;
 use super::tunnel::{self, Dial};
-use crate::request::{Arrival, RequestBody, ResponseBody};
+use crate::request::{Arrival, RequestBody, ResponseBody, Way};
 
 /// Frames that a client may have reset and that are not yet cleaned up, on one HTTP/2 connection: more is an attack
 /// (rapid reset, CVE-2023-44487), and the connection is ended.
@@ -166,7 +166,7 @@ where
         match upgrade.await {
             Ok(client) => {
                 let (client, idle) = (TokioIo::new(client), behind.limits.tunnel_idle());
-                tunnel::run(client, origin, &[], permit, idle, &behind.cut, &behind.on_tunnel).await;
+                tunnel::run(client, origin, &[], (permit, Way::Forward), idle, &behind.cut, &behind.on_tunnel).await;
             }
             Err(error) => tracing::debug!(error = %error, "a client left before its tunnel was open"),
         }

@@ -69,7 +69,7 @@ pub const FIELDS_MAX: usize = 100;
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 
 /// The limits as used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// See [`CONNECTIONS_MAX`].
     pub connections_max: u64,

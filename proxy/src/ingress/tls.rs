@@ -20,7 +20,7 @@ use super::replay::Replay;
 use super::tunnel::{self, Dial};
 use super::{Behind, client_hello, connection};
 use crate::ca::{CaError, Certificates};
-use crate::request::{Arrival, RequestBody, ResponseBody};
+use crate::request::{Arrival, RequestBody, ResponseBody, Way};
 
 /// The port of https, and the only one that a spliced connection leads to: the ClientHello does not say another.
 const HTTPS_PORT: u16 = 443;
@@ -133,7 +133,7 @@ async fn splice<S, D: Dial>(behind: &Behind<S, D>, stream: TcpStream, seen: &[u8
     match behind.dial.dial(&permit).await {
         Ok(origin) => {
             let idle = behind.limits.tunnel_idle();
-            tunnel::run(stream, origin, seen, permit, idle, &behind.cut, &behind.on_tunnel).await;
+            tunnel::run(stream, origin, seen, (permit, Way::Reverse), idle, &behind.cut, &behind.on_tunnel).await;
         }
         Err(error) => tracing::debug!(host = %permit.host(), error = %error, "cannot splice"),
     }

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::request::ForwardError;
+use crate::request::{ForwardError, Way};
 
 /// Bytes on their way in each direction. Small, for there may be thousands of quiet tunnels; a lesson's video at
 /// 8 Mbit/s fills it 60 times a second.
@@ -34,6 +34,8 @@ pub trait Dial: Clone + Send + Sync + 'static {
 pub struct TunnelReceipt {
     /// Under which permit it was opened; its site says whether it is zero-rated.
     pub permit: Permit,
+    /// By which door: reverse for a splice, forward for CONNECT.
+    pub way: Way,
     /// Bytes sent to the client.
     pub lan_bytes: u64,
     /// Bytes received from the origin.
@@ -51,14 +53,14 @@ pub(crate) async fn run<C>(
     mut client: C,
     mut origin: TcpStream,
     first: &[u8],
-    permit: Permit,
+    (permit, way): (Permit, Way),
     idle: Duration,
     cut: &CancellationToken,
     on_tunnel: &OnTunnel,
 ) where
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut told = Told { permit: Some(permit), lan: Counts::default(), wan: Counts::default(), on_tunnel };
+    let mut told = Told { permit: Some(permit), way, lan: Counts::default(), wan: Counts::default(), on_tunnel };
     let (lan, wan) = (&told.lan, &told.wan);
     let copy = async {
         let mut client = Counted { io: &mut client, counts: lan };
@@ -86,6 +88,7 @@ pub(crate) async fn run<C>(
 /// Tells what was counted when it is dropped, so that a tunnel that is cancelled is counted too.
 struct Told<'a> {
     permit: Option<Permit>,
+    way: Way,
     lan: Counts,
     wan: Counts,
     on_tunnel: &'a OnTunnel,
@@ -97,7 +100,7 @@ impl Told<'_> {
             let wan_bytes = self.wan.read.load(Ordering::Relaxed);
             let sent_bytes = self.wan.written.load(Ordering::Relaxed);
             let lan_bytes = self.lan.written.load(Ordering::Relaxed);
-            (self.on_tunnel)(TunnelReceipt { permit, lan_bytes, wan_bytes, sent_bytes });
+            (self.on_tunnel)(TunnelReceipt { permit, way: self.way, lan_bytes, wan_bytes, sent_bytes });
         }
     }
 }

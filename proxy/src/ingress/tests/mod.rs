@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::ca::Ca;
 use crate::clock::Clock;
-use crate::request::{Arrival, ForwardError};
+use crate::request::{Arrival, ForwardError, Way};
 
 /// A day on which all certificates of these tests hold, and the TLS library's own clock agrees.
 fn clock() -> Clock {
@@ -219,9 +219,9 @@ async fn the_stack_hears_how_a_request_came_and_not_from_whom() {
     let test = TestBox::without_origin().await;
     exchange(test.http, b"GET / HTTP/1.1\r\nHost: lessons.kz\r\nConnection: close\r\n\r\n").await;
     let arrival = test.seen.arrival();
-    assert_eq!((arrival.way, arrival.is_secure), (crate::request::Way::Reverse, false));
+    assert_eq!((arrival.way, arrival.is_secure), (Way::Reverse, false));
     assert_eq!((arrival.local_port, arrival.may_see_status), (test.http.port(), true));
     exchange(test.forward, b"GET http://lessons.kz/ HTTP/1.1\r\nHost: lessons.kz\r\nConnection: close\r\n\r\n").await;
     let arrival = test.seen.arrival();
-    assert_eq!((arrival.way, arrival.local_port), (crate::request::Way::Forward, test.forward.port()));
+    assert_eq!((arrival.way, arrival.local_port), (Way::Forward, test.forward.port()));
 }

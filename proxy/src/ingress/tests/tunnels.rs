@@ -53,6 +53,7 @@ async fn only_what_is_listed_is_connected_to() {
             assert_eq!(rest(&mut client).await, "hello world");
             let receipt = test.receipts.recv().await.unwrap();
             assert_eq!((receipt.lan_bytes, receipt.wan_bytes, receipt.sent_bytes), (11, 11, 5));
+            assert_eq!(receipt.way, Way::Forward);
             assert_eq!(format!("{}:{}", receipt.permit.host(), receipt.permit.port()), dialled.unwrap());
         } else {
             // It closes: nothing that follows is read as a request or passed on.
@@ -93,7 +94,7 @@ async fn a_silent_tunnel_is_closed() {
     let on_tunnel: OnTunnel = Arc::new(move |receipt| tell.send(receipt).unwrap_or_default());
     let idle = Duration::from_secs(600);
     let start = tokio::time::Instant::now();
-    tunnel::run(ours, origin, b"first", permit, idle, &CancellationToken::new(), &on_tunnel).await;
+    tunnel::run(ours, origin, b"first", (permit, Way::Reverse), idle, &CancellationToken::new(), &on_tunnel).await;
     // The first bytes move in the first period; the second is silent.
     assert!(start.elapsed() <= 2 * idle);
     assert_eq!(receipts.recv().await.unwrap().sent_bytes, 5);
