@@ -1,6 +1,6 @@
 //! One permitted request, as every later step sees it.
 
-use bulaq_allowlist::{Permit, Rule};
+use bulaq_allowlist::{Allowlist, HostName, Permit, Rule, Scheme};
 use bulaq_cache_policy::{
     CacheKey, Conditional, Options, PresentedRequest, SiteRule, anonymise_request, remove_hop_by_hop,
     remove_preconditions,
@@ -89,6 +89,23 @@ impl Asked {
 /// No content.
 pub fn empty() -> RequestBody {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// The cache key of a URI under the rule that the allowlist has for it, or under none; none for what is no URI of a site.
+pub fn key_of(list: &Allowlist, uri: &Uri) -> Option<CacheKey> {
+    let scheme = Scheme::parse(uri.scheme_str()?)?;
+    let host = HostName::parse(uri.host()?).ok()?;
+    let port = uri.port_u16().unwrap_or(scheme.default_port());
+    let path_and_query = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let mut target = TargetUri { scheme, host, port, path_and_query };
+    let text = target.path_and_query.as_str();
+    let Ok(permit) = list.permit(scheme, &target.host, port, &Method::GET, text) else {
+        return CacheKey::new(&target.to_uri(), &SiteRule::default());
+    };
+    if let Some(query) = target.path_and_query.query() {
+        target.path_and_query = without_ignored(target.path_and_query.path(), query, permit.rule()).ok()?;
+    }
+    CacheKey::new(&target.to_uri(), &site_rule(permit.rule()))
 }
 
 fn without_ignored(path: &str, query: &str, rule: &Rule) -> Result<PathAndQuery, Refusal> {

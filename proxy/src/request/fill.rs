@@ -3,7 +3,7 @@
 //! A fill belongs to no client: it is a task of its own and goes on when the pupil who caused it has left.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bulaq_allowlist::Traffic;
 use bulaq_cache_policy::{
@@ -18,9 +18,12 @@ use tokio::sync::oneshot;
 use super::asked::Asked;
 use super::collapse::Lead;
 use super::growing::{Growing, Pen, Reader};
-use super::{Context, ForwardError};
+use super::{Context, ForwardError, Way};
 use crate::origin::{OriginBody, WanBytes};
 use crate::store::{Fill, StoredResponse};
+
+/// How long what a night fetched is kept from eviction: until the next night has had its turn.
+const PINNED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a request to the origin turned out to be, for everybody who waits for it.
 #[derive(Clone, Debug)]
@@ -149,7 +152,11 @@ impl Flight {
         let presented = self.asked.presented(&self.context.options.policy);
         let now = self.context.clock.now();
         match freshen(&stored.head, &presented, not_modified, request_time, now) {
-            Freshening::Freshened(head) => Some(Landed::Validated(self.context.store.freshen(stored, *head).await)),
+            Freshening::Freshened(head) => {
+                let stored = self.context.store.freshen(stored, *head).await;
+                self.pin(&stored).await;
+                Some(Landed::Validated(stored))
+            }
             Freshening::EndsStorage { .. } => {
                 self.context.store.remove(&self.asked.key).await;
                 Some(Landed::Validated(stored.clone()))
@@ -243,10 +250,24 @@ impl Flight {
             }
         }
         pen.complete();
-        if let Some(fill) = fill
-            && let Err(refusal) = fill.finish().await
-        {
-            tracing::debug!(site = self.asked.permit.site().name(), why = refusal.reason(), "a response was not kept");
+        let Some(fill) = fill else { return };
+        match fill.finish().await {
+            Ok(stored) => self.pin(&stored).await,
+            Err(refusal) => {
+                tracing::debug!(
+                    site = self.asked.permit.site().name(),
+                    why = refusal.reason(),
+                    "a response was not kept"
+                );
+            }
+        }
+    }
+
+    /// What a night fetched is there for the day that follows, whatever else comes in.
+    async fn pin(&self, stored: &Arc<StoredResponse>) {
+        if self.asked.arrival.way == Way::Night {
+            let until = self.context.clock.now() + PINNED_FOR;
+            self.context.store.pin_until(stored, until).await;
         }
     }
 }
