@@ -36,6 +36,7 @@ use self::resolve::Resolver;
 use self::shield::Shield;
 use self::tls::Tls;
 use crate::clock::Clock;
+use crate::ingress::Dial;
 use crate::request::{ForwardError, RequestBody};
 
 /// The way to all origins; cheap to clone, and all clones share connections and limits.
@@ -139,6 +140,13 @@ impl Origin {
                 Err(error)
             }
         }
+    }
+}
+
+/// Tunnels go through the same door.
+impl Dial for Origin {
+    async fn dial(&self, permit: &Permit) -> Result<TcpStream, ForwardError> {
+        self.connect(permit).await
     }
 }
 

@@ -3,6 +3,8 @@
 //! No test sleeps: each waits for an event, and every wait is bounded.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
 
+pub mod bulaq;
+pub mod client;
 pub mod dns;
 pub mod h2;
 pub mod origin;

@@ -118,6 +118,11 @@ impl Origin {
         Self::over(None, script).await
     }
 
+    /// An origin where another was before.
+    pub async fn start_at(address: SocketAddr, script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self::on(TcpListener::bind(address).await.unwrap(), None, script)
+    }
+
     /// An origin over TLS that offers HTTP/1.1 only.
     pub async fn start_tls(
         acceptor: tokio_rustls::TlsAcceptor,
@@ -130,7 +135,14 @@ impl Origin {
         tls: Option<tokio_rustls::TlsAcceptor>,
         script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), tls, script)
+    }
+
+    fn on(
+        listener: TcpListener,
+        tls: Option<tokio_rustls::TlsAcceptor>,
+        script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             script: Box::new(script),
@@ -140,6 +152,12 @@ impl Origin {
         });
         let accepting = tokio::spawn(accept(listener, tls, Arc::clone(&state)));
         Self { address, state, accepting }
+    }
+
+    /// Ends it, with all its connections; returns when its port refuses new ones.
+    pub async fn stop(mut self) {
+        self.accepting.abort();
+        let _ = soon("the end of the origin", &mut self.accepting).await;
     }
 
     pub fn seen(&self) -> Vec<Seen> {

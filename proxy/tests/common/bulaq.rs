@@ -1,0 +1,95 @@
+//! The box itself, whole, on free ports and with a clock that stands still.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bulaq::ca::Certificates;
+use bulaq::clock::Clock;
+use bulaq::ingress::{Ingress, IngressOptions, Inside};
+use bulaq::ledger::LedgerOptions;
+use bulaq::origin::{HostOverride, OriginOptions};
+use bulaq::request::RequestOptions;
+use bulaq::serve::{RoomOptions, Rooms};
+use bulaq::shutdown::Shutdown;
+use bulaq::store::StoreOptions;
+use bulaq_allowlist::Allowlist;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::soon;
+
+/// When it all happens: Monday, 6 April 2020, 03:00 UTC.
+const MORNING_S: u64 = 1_586_142_000;
+
+/// A running box. Its folder goes with it.
+pub struct Bulaq {
+    /// The door for clients that believe it to be the site.
+    pub http: SocketAddr,
+    /// The door for clients that know it as their proxy.
+    pub forward: SocketAddr,
+    pub clock: Clock,
+    pub rooms: Rooms,
+    shutdown: Shutdown,
+    serving: JoinHandle<()>,
+    _folder: TempDir,
+}
+
+impl Bulaq {
+    /// A box whose list is `list` and for which these hosts are at `origin`.
+    pub async fn start(
+        list: Allowlist,
+        hosts: &[&str],
+        origin: SocketAddr,
+        alter: impl FnOnce(&mut RoomOptions),
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::held(UNIX_EPOCH + Duration::from_secs(MORNING_S));
+        let to = HostOverride { ip: origin.ip(), port: Some(origin.port()) };
+        let hosts: HashMap<_, _> = hosts.iter().map(|host| (super::name(host), vec![to])).collect();
+        let mut options = RoomOptions {
+            data: folder.path().to_owned(),
+            store: StoreOptions {
+                ballast_bytes: 0,
+                free_bytes_min: 0,
+                ..StoreOptions::new(folder.path().join("store"))
+            },
+            origin: OriginOptions { hosts, ..OriginOptions::default() },
+            ledger: LedgerOptions::default(),
+            request: RequestOptions::default(),
+        };
+        alter(&mut options);
+        let rooms = Rooms::open(options, list, clock.clone()).unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let doors = IngressOptions { http: vec![any], forward: vec![any], ..IngressOptions::default() };
+        let bound = Ingress::bind(doors).unwrap();
+        let (http, forward, shutdown) = (bound.http()[0], bound.forward()[0], Shutdown::new());
+        let inside = Inside {
+            stack: rooms.stack.clone(),
+            allowlist: Arc::clone(&rooms.context.allowlist),
+            origin: rooms.context.origin.clone(),
+            certificates: Arc::new(Certificates::default()),
+            shutdown: shutdown.clone(),
+            on_tunnel: Arc::new(|_| {}),
+        };
+        let serving = tokio::spawn(async move { bound.serve(inside).await.unwrap() });
+        Self { http, forward, clock, rooms, shutdown, serving, _folder: folder }
+    }
+
+    /// Asks it to stop, and goes on: what has begun may finish.
+    pub fn ask_to_stop(&self) {
+        self.shutdown.ask();
+    }
+
+    /// Waits until it has stopped.
+    pub async fn has_stopped(&mut self) {
+        soon("the end of the box", &mut self.serving).await.unwrap();
+    }
+}
+
+impl Drop for Bulaq {
+    fn drop(&mut self) {
+        self.shutdown.ask_at_once();
+    }
+}

@@ -1,0 +1,396 @@
+//! Exchanges between origin, box and client, as data: `scenarios/*.toml`.
+//!
+//! Each `[[scenario]]` has a box with an empty store, an origin of its own for `portal.test`, and steps that follow
+//! each other. A step may let time pass (`advance_s`) or take the origin away (`origin_gone`), and then sends one
+//! request: `request` (method and target) with `fields` and `content`, or `raw` bytes, by a `door`. `answers` are what
+//! the origin says to the requests that this causes, in turn; it must be asked exactly so often (with `at_most`, so
+//! often or less). `{date}` in an answer is the time of the step, `{date-60}` a minute before. `expect` is about what
+//! the client gets, `origin` about the requests that the origin got.
+//!
+//! `required` must hold; so must `optimal`, which says that the RFC asks for less. `observed` is told when it changes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+mod common;
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use common::allowlist;
+use common::bulaq::Bulaq;
+use common::client::{Answer, Client, Ending};
+use common::origin::{Origin, Seen, Step, send};
+
+const HOST: &str = "portal.test";
+
+/// What the origin says when it is asked more often than the scenario has answers.
+const UNSCRIPTED: &str = "HTTP/1.1 599 Unscripted\r\nContent-Length: 0\r\n\r\n";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    scenario: Vec<Scenario>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scenario {
+    id: String,
+    section: String,
+    level: Level,
+    /// More keys of the site in the allowlist.
+    #[serde(default)]
+    site: String,
+    step: Vec<OneStep>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Required,
+    Optimal,
+    Observed,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OneStep {
+    #[serde(default)]
+    advance_s: u64,
+    /// From this step on, until another says otherwise.
+    origin_gone: Option<bool>,
+    #[serde(default)]
+    door: Door,
+    #[serde(default)]
+    request: String,
+    host: Option<String>,
+    #[serde(default)]
+    fields: Vec<String>,
+    content: Option<String>,
+    raw: Option<String>,
+    #[serde(default)]
+    answers: Vec<OneAnswer>,
+    #[serde(default)]
+    at_most: bool,
+    #[serde(default)]
+    origin: ExpectedAtOrigin,
+    expect: Expected,
+}
+
+#[derive(Deserialize, Default, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Door {
+    #[default]
+    Reverse,
+    Forward,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+struct OneAnswer {
+    status: Option<String>,
+    #[serde(default)]
+    fields: Vec<String>,
+    #[serde(default)]
+    content: String,
+    /// With `status`, the content as it is, without a length; without, the whole answer.
+    raw: Option<String>,
+    end: Option<End>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum End {
+    Close,
+    Reset,
+    Hang,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ExpectedAtOrigin {
+    sees: Option<Vec<String>>,
+    #[serde(default)]
+    has: Vec<String>,
+    #[serde(default)]
+    lacks: Vec<String>,
+    content: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    status: OneOf,
+    content: Option<String>,
+    #[serde(default)]
+    contains: Vec<String>,
+    #[serde(default)]
+    has: Vec<String>,
+    #[serde(default)]
+    lacks: Vec<String>,
+    /// The client must see that it has only a part.
+    #[serde(default)]
+    is_cut: bool,
+    /// That, or an error in place of it.
+    #[serde(default)]
+    is_cut_or_error: bool,
+    /// The connection must end after the answer.
+    #[serde(default)]
+    closes: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOf {
+    One(u16),
+    Some(Vec<u16>),
+}
+
+impl OneOf {
+    fn holds(&self, status: u16) -> bool {
+        match self {
+            Self::One(one) => *one == status,
+            Self::Some(some) => some.contains(&status),
+        }
+    }
+}
+
+#[tokio::test]
+async fn scenarios() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|end| end == "toml"));
+    files.sort();
+    assert!(!files.is_empty());
+    let only = std::env::var("SCENARIO").ok();
+    let mut broken = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let parsed: File = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        for scenario in parsed.scenario {
+            if only.as_ref().is_some_and(|only| !scenario.id.contains(only)) {
+                continue;
+            }
+            let Err(what) = Stage::set(&scenario).await.play(&scenario).await else { continue };
+            let told = format!("{} ({}): {what}", scenario.id, scenario.section);
+            match scenario.level {
+                Level::Required | Level::Optimal => broken.push(told),
+                Level::Observed => println!("observed: {told}"),
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{} scenarios:\n{}", broken.len(), broken.join("\n"));
+}
+
+/// One scenario's box and origin.
+struct Stage {
+    bulaq: Bulaq,
+    origin: Option<Origin>,
+    address: std::net::SocketAddr,
+    script: Arc<Mutex<VecDeque<Vec<Step>>>>,
+}
+
+impl Stage {
+    async fn set(scenario: &Scenario) -> Self {
+        let script = Arc::<Mutex<VecDeque<Vec<Step>>>>::default();
+        let origin = Origin::start(following(&script)).await;
+        let address = origin.address;
+        let bulaq = Bulaq::start(allowlist(&[HOST], &scenario.site), &[HOST], address, |options| {
+            options.origin.head_timeout = Duration::from_millis(300);
+            options.origin.idle_body_timeout = Duration::from_millis(300);
+        })
+        .await;
+        Self { bulaq, origin: Some(origin), address, script }
+    }
+
+    async fn play(mut self, scenario: &Scenario) -> Result<(), String> {
+        for (index, step) in scenario.step.iter().enumerate() {
+            self.prepare(step).await;
+            let before = self.seen().len();
+            let (answer, has_ended) = self.ask(step).await;
+            let seen = self.seen().split_off(before);
+            let answer = answer.as_ref().ok_or_else(|| format!("step {}: no answer", index + 1))?;
+            let mut wrong = Vec::new();
+            check_answer(&step.expect, answer, has_ended, &mut wrong);
+            check_origin(step, &seen, &mut wrong);
+            if !wrong.is_empty() {
+                return Err(format!("step {}: {}; the client got {answer:?}", index + 1, wrong.join("; ")));
+            }
+            self.settle().await;
+        }
+        Ok(())
+    }
+
+    async fn prepare(&mut self, step: &OneStep) {
+        self.bulaq.clock.advance(Duration::from_secs(step.advance_s));
+        match step.origin_gone {
+            Some(true) => {
+                if let Some(origin) = self.origin.take() {
+                    origin.stop().await;
+                }
+            }
+            Some(false) if self.origin.is_none() => {
+                self.origin = Some(Origin::start_at(self.address, following(&self.script)).await);
+            }
+            _ => {}
+        }
+        let answers = step.answers.iter().map(|answer| self.steps(answer));
+        *self.script.lock().unwrap() = answers.collect();
+    }
+
+    fn steps(&self, answer: &OneAnswer) -> Vec<Step> {
+        let text = match (&answer.status, &answer.raw) {
+            (None, raw) => raw.clone().unwrap_or_default(),
+            (Some(status), raw) => {
+                let mut head = format!("HTTP/1.1 {status}\r\n");
+                if !answer.fields.iter().any(|line| line.starts_with("Date:")) {
+                    head += "Date: {date}\r\n";
+                }
+                if raw.is_none() && !status.starts_with("304") {
+                    head += &format!("Content-Length: {}\r\n", answer.content.len());
+                }
+                for line in &answer.fields {
+                    head += &format!("{line}\r\n");
+                }
+                head + "\r\n" + raw.as_ref().unwrap_or(&answer.content)
+            }
+        };
+        let mut steps = vec![send(self.dated(&text))];
+        steps.extend(answer.end.map(|end| match end {
+            End::Close => Step::Close,
+            End::Reset => Step::Reset,
+            End::Hang => Step::Hang,
+        }));
+        steps
+    }
+
+    /// `{date}`, `{date-60}` and `{date+60}` in words.
+    fn dated(&self, text: &str) -> String {
+        let mut dated = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("{date") {
+            let (shift, after) = after.split_once('}').expect("a closing brace");
+            let now = self.bulaq.clock.now();
+            let at = match shift.strip_prefix('-') {
+                Some(back) => now - Duration::from_secs(back.parse().unwrap()),
+                None => now + Duration::from_secs(shift.strip_prefix('+').unwrap_or("0").parse().unwrap()),
+            };
+            dated += before;
+            dated += &httpdate::fmt_http_date(at);
+            rest = after;
+        }
+        dated + rest
+    }
+
+    async fn ask(&self, step: &OneStep) -> (Option<Answer>, bool) {
+        let door = match step.door {
+            Door::Reverse => self.bulaq.http,
+            Door::Forward => self.bulaq.forward,
+        };
+        let bytes = step.raw.clone().unwrap_or_else(|| written(step));
+        let mut client = Client::connect(door).await;
+        client.send(&bytes).await;
+        let answer = client.answer(bytes.starts_with("HEAD ")).await;
+        let has_ended = step.expect.closes && client.is_ended().await;
+        (answer, has_ended)
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.origin.as_ref().map(Origin::seen).unwrap_or_default()
+    }
+
+    /// The store may still be taking what the client has already; the next step must find it there.
+    async fn settle(&self) {
+        let tasks = &self.bulaq.rooms.context.tasks;
+        tasks.close();
+        common::soon("the end of the fills", tasks.wait()).await;
+        tasks.reopen();
+    }
+}
+
+fn following(script: &Arc<Mutex<VecDeque<Vec<Step>>>>) -> impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static {
+    let script = Arc::clone(script);
+    move |_| script.lock().unwrap().pop_front().unwrap_or_else(|| vec![send(UNSCRIPTED)])
+}
+
+fn written(step: &OneStep) -> String {
+    let mut text =
+        format!("{} HTTP/1.1\r\nHost: {}\r\n", step.request, step.host.as_deref().unwrap_or_else(|| host(step)));
+    for line in &step.fields {
+        text += &format!("{line}\r\n");
+    }
+    if let Some(content) = &step.content {
+        text += &format!("Content-Length: {}\r\n", content.len());
+    }
+    text + "\r\n" + step.content.as_deref().unwrap_or_default()
+}
+
+/// The host of an absolute target, or the scenario's own.
+fn host(step: &OneStep) -> &str {
+    step.request.split_once("://").map_or(HOST, |(_, rest)| rest.split('/').next().unwrap())
+}
+
+fn check_answer(expect: &Expected, answer: &Answer, has_ended: bool, wrong: &mut Vec<String>) {
+    if !expect.status.holds(answer.status) {
+        wrong.push(format!("status {}", answer.status));
+    }
+    if expect.content.as_ref().is_some_and(|content| *content != answer.text()) {
+        wrong.push(format!("content {:?}", answer.text()));
+    }
+    for part in expect.contains.iter().filter(|part| !answer.text().contains(part.as_str())) {
+        wrong.push(format!("{part:?} is not in the content"));
+    }
+    check_fields(&expect.has, &expect.lacks, &|name| answer.field(name), wrong);
+    let is_whole = answer.is_whole() || answer.status == 304 || expect.content.as_deref() == Some("");
+    let is_cut = answer.ending == Ending::Cut;
+    if expect.is_cut && !is_cut {
+        wrong.push("it was told to be whole".to_owned());
+    }
+    if expect.is_cut_or_error && !is_cut && answer.status < 500 {
+        wrong.push("it was told to be whole".to_owned());
+    }
+    if !expect.is_cut && !expect.is_cut_or_error && !is_whole {
+        wrong.push("it was cut".to_owned());
+    }
+    if expect.closes && !has_ended {
+        wrong.push("the connection goes on".to_owned());
+    }
+}
+
+fn check_origin(step: &OneStep, seen: &[Seen], wrong: &mut Vec<String>) {
+    let (asked, expected) = (seen.len(), step.answers.len());
+    if asked > expected || (asked < expected && !step.at_most) {
+        let lines: Vec<_> = seen.iter().map(|seen| seen.head.lines().next().unwrap_or_default()).collect();
+        wrong.push(format!("the origin was asked {asked} times, not {expected}: {lines:?}"));
+    }
+    let lines: Vec<_> = seen.iter().map(|seen| format!("{} {}", seen.method(), seen.target())).collect();
+    if step.origin.sees.as_ref().is_some_and(|expected| *expected != lines) {
+        wrong.push(format!("the origin saw {lines:?}"));
+    }
+    for seen in seen {
+        check_fields(&step.origin.has, &step.origin.lacks, &|name| seen.field(name), wrong);
+        if step.origin.content.as_ref().is_some_and(|content| content.as_bytes() != seen.content) {
+            wrong.push(format!("the origin got {:?}", String::from_utf8_lossy(&seen.content)));
+        }
+    }
+}
+
+/// `Name: value` must be there so (`has`) or not (`lacks`); `lacks` with a name alone means no line of it.
+fn check_fields(has: &[String], lacks: &[String], field: &dyn Fn(&str) -> Option<String>, wrong: &mut Vec<String>) {
+    for line in has {
+        let (name, value) = line.split_once(": ").expect("a field line");
+        if field(name).as_deref() != Some(value) {
+            wrong.push(format!("{name} is {:?}, not {value:?}", field(name)));
+        }
+    }
+    for line in lacks {
+        let (name, value) = line.split_once(": ").map_or((line.as_str(), None), |(name, value)| (name, Some(value)));
+        let found = field(name);
+        if found.is_some() && value.is_none_or(|value| found.as_deref() == Some(value)) {
+            wrong.push(format!("{name} is {found:?}"));
+        }
+    }
+}
