@@ -14,6 +14,8 @@ pub mod store; // what is kept: responses in memory, in files, found by an index
 
 pub mod origin; // the one door out: permit to address, socket, TLS and HTTP; limits and back-off
 
+pub mod prefetch; // the story of one night: window, plan, robots, crawl, extract, budget, report
+
 pub mod ledger; // what an exchange ends in: receipts, added up by site and hour
 
 pub mod portal; // the pupil's pages
