@@ -49,8 +49,8 @@ impl TestBox {
 
     pub async fn open_in(dir: Arc<TempDir>, clock: Clock, hosts: &[&str], more: &str, origin: SocketAddr) -> Self {
         let lead = HostOverride { ip: origin.ip(), port: Some(origin.port()) };
-        let hosts = hosts.iter().map(|host| (name(host), vec![lead])).collect();
-        let way_out = OriginOptions { hosts, ..OriginOptions::default() };
+        let all = hosts.iter().map(|host| (name(host), vec![lead])).collect();
+        let way_out = OriginOptions { hosts: all, ..OriginOptions::default() };
         let mut store = StoreOptions::new(dir.path().join("store"));
         store.free_bytes_min = 0;
         store.ballast_bytes = 0;
