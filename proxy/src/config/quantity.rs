@@ -157,6 +157,11 @@ pub fn grouped(count: u64) -> String {
     text
 }
 
+/// A count with its word, `s` added unless it is one: `1 site`, `1 200 sites`.
+pub fn counted(count: u64, word: &str) -> String {
+    format!("{} {word}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -200,6 +205,7 @@ mod tests {
         }
         assert_eq!(BitRate(2_500_000).to_string(), "2500 kbit/s");
         assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1 000", "1 234 567"]);
+        assert_eq!([counted(1, "site"), counted(1_200, "site")], ["1 site", "1 200 sites"]);
     }
 
     proptest! {

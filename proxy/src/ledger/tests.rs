@@ -166,6 +166,7 @@ fn a_site_is_named_from_ten_requests_up() {
     let mut night = receipt("daryn", Source::Origin, 0, 5_000);
     night.way = Way::Night;
     ledger.add(&night);
+    ledger.add(&Receipt { site: None, wan_bytes: 0, ..night });
     let today = date(2026, 11, 21);
     let names = |rows: &[SiteRow]| rows.iter().map(|row| (row.site.clone(), row.counts.requests())).collect::<Vec<_>>();
     let expected = vec![

@@ -100,6 +100,9 @@ impl HourRow {
 fn named_rows(sums: BTreeMap<SiteKey, SiteCounts>) -> Vec<SiteRow> {
     let mut rows: BTreeMap<(RowName, bool), SiteCounts> = BTreeMap::new();
     for ((site, is_zero_rated), counts) in sums {
+        if counts.requests() == 0 && counts.wan_bytes() == 0 {
+            continue; // a night that was refused: nothing to tell of the link
+        }
         let name = match site {
             None => RowName::NotListed,
             Some(_) if (1..NAMED_FROM_REQUESTS).contains(&counts.requests()) => RowName::TooFewToName,
