@@ -24,6 +24,10 @@ pub mod serve; // the rooms of a box, opened and closed in order
 
 pub mod shutdown; // the end: drain first, at once when asked twice
 
+pub mod operate; // what the people who run the box touch: the control socket, and `serve` from start to end
+
 pub mod config; // as written, checked, as used; every limit with its range and reason
+
+pub mod telemetry; // the log: what happens to the box, never who asked for what
 
 pub mod clock; // the one place that reads the time

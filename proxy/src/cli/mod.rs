@@ -1,4 +1,145 @@
-//! One file a command.
+//! One file a command; here, what they share: arguments, the configuration, and how an error ends.
 
 pub mod allowlist;
-pub mod store;
+mod configured;
+mod desk;
+mod init;
+mod ledger;
+mod prefetch;
+mod purge;
+mod report;
+mod serve;
+mod status;
+mod store;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use configured::ConfigArg;
+
+/// Exit status of a command that did not do what it was asked.
+const FAILED: u8 = 1;
+
+/// Exit status of wrong arguments, or of a configuration or allowlist that is refused.
+const REFUSED: u8 = 2;
+
+/// A zero-rated lesson cache for school networks: fetches permitted sites by night, serves them to every class by day.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bulaq",
+    version,
+    max_term_width = 100,
+    after_help = "Exit status: 0 done; 1 failed; 2 wrong arguments, or a configuration or allowlist that is refused.\n\n\
+                  See it at work, without any set-up:  bulaq demo\n\
+                  Set up a box:                        bulaq init /etc/bulaq"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a configuration and an allowlist to begin with
+    Init(init::InitArgs),
+    /// Run the box
+    Serve(serve::ServeArgs),
+    /// Fetch the permitted sites now
+    Prefetch(prefetch::PrefetchArgs),
+    /// Check, list or explain an allowlist
+    #[command(subcommand)]
+    Allowlist(allowlist::AllowlistCommand),
+    /// Make the running box read its allowlist again
+    Reload(ConfigArg),
+    /// Say how the running box is
+    Status(ConfigArg),
+    /// Show what a night did
+    Report(report::ReportArgs),
+    /// Show requests and bytes by site: what came from the box and what crossed the link
+    Ledger(ledger::LedgerArgs),
+    /// Remove stored pages
+    Purge(purge::PurgeArgs),
+    /// Look after the folder of stored pages
+    Store(store::StoreArgs),
+}
+
+/// Runs the command of these arguments; the first is the program's name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print(); // a closed terminal has nobody to tell
+            return if error.use_stderr() { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS };
+        }
+    };
+    let is_quiet = !matches!(arguments.command, Command::Serve(_));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("bulaq: the runtime does not start: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    if is_quiet {
+        crate::telemetry::start(crate::telemetry::QUIET);
+    }
+    match runtime.block_on(dispatch(arguments.command)) {
+        Ok(status) => status,
+        Err(error) => end(&error),
+    }
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Init(args) => init::run(&args),
+        Command::Serve(args) => serve::run(args).await,
+        Command::Prefetch(args) => prefetch::run(args).await,
+        Command::Allowlist(command) => allowlist::run(&command),
+        Command::Reload(config) => status::reload(&config).await,
+        Command::Status(config) => status::run(&config).await,
+        Command::Report(args) => report::run(&args),
+        Command::Ledger(args) => ledger::run(args).await,
+        Command::Purge(args) => purge::run(args).await,
+        Command::Store(args) => store::run(args).await,
+    }
+}
+
+/// A file that was refused; its findings have been told already.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} is refused")]
+struct Refused {
+    what: String,
+}
+
+/// Tells an error once, with its causes, and gives it its exit status.
+fn end(error: &anyhow::Error) -> ExitCode {
+    eprintln!("bulaq: {error:#}");
+    if error.is::<Refused>() { ExitCode::from(REFUSED) } else { ExitCode::from(FAILED) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn exit_statuses_are_those_of_the_help() {
+        let status = |arguments: &[&str]| run(["bulaq"].iter().chain(arguments).map(OsString::from));
+        let same = |status: ExitCode, code: u8| format!("{status:?}") == format!("{:?}", ExitCode::from(code));
+        assert!(same(status(&["--help"]), 0));
+        assert!(same(status(&["wash"]), REFUSED));
+        assert!(same(status(&["serve", "--check", "--config", "/nowhere/bulaq.toml"]), FAILED));
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("bulaq.toml");
+        std::fs::write(&config, "store = 1\n").unwrap();
+        assert!(same(status(&["serve", "--check", "--config", &config.display().to_string()]), REFUSED));
+    }
+}

@@ -1,0 +1,59 @@
+//! `bulaq serve`: runs the box.
+
+use std::process::ExitCode;
+
+use super::configured::{ConfigArg, allowlist};
+use crate::config::Config;
+use crate::config::quantity::{ByteSize, counted};
+
+/// How to run.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bulaq serve --check             says what is wrong with bulaq.toml and its allowlist\n  \
+                        bulaq serve --config /etc/bulaq/bulaq.toml\n\n\
+                        SIGHUP or `bulaq reload` make it read the allowlist again. SIGTERM or Ctrl-C let downloads\n\
+                        finish; a second one ends at once."
+)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Check the configuration and the allowlist, and do nothing else
+    #[arg(long)]
+    check: bool,
+}
+
+/// Checks everything, and then runs until it is told to stop.
+pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = args.config.load()?;
+    let list = allowlist(&config.allowlist)?;
+    for warning in config.machine_warnings() {
+        eprintln!("warning: {warning}");
+    }
+    if args.check {
+        println!("{}", summary(&config, list.sites().len()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    crate::telemetry::start(&config.log);
+    crate::operate::run::run(config, list).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a good configuration means, in a few lines.
+fn summary(config: &Config, sites: usize) -> String {
+    let doors = |addresses: &[std::net::SocketAddr]| match addresses {
+        [] => "closed".to_owned(),
+        addresses => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    format!(
+        "The configuration is good.\n  allowlist  {}, {}\n  http       {}\n  https      {}\n  proxy      {}\n  \
+         data       {}, at most {} of lessons\n  night      {}",
+        config.allowlist.display(),
+        counted(sites as u64, "site"),
+        doors(&config.ingress.http),
+        doors(&config.ingress.https),
+        doors(&config.ingress.forward),
+        config.data.display(),
+        ByteSize(config.store.bytes_max),
+        if config.window.is_some() { "by itself, in its window" } else { "only by `bulaq prefetch`" },
+    )
+}

@@ -1,0 +1,61 @@
+//! `bulaq status` and `bulaq reload`: only for a box that serves.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::Refused;
+use super::configured::ConfigArg;
+use crate::config::quantity::{ByteSize, counted};
+use crate::operate::{Client, ClientError};
+
+/// Says how the running box is.
+pub(super) async fn run(config: &ConfigArg) -> anyhow::Result<ExitCode> {
+    let config = config.load()?;
+    let status = running(&config.data).await?.status().await?;
+    println!("bulaq {} serves {}", status.version, counted(status.sites as u64, "site"));
+    let store = status.store;
+    println!(
+        "store   {}, {} of at most {}; {} in memory; index {}",
+        counted(store.responses, "page"),
+        ByteSize(store.bytes),
+        ByteSize(store.bytes_max),
+        ByteSize(store.memory_bytes),
+        store.index,
+    );
+    if let Some(free) = store.free_bytes {
+        println!("disk    {} free", ByteSize(free));
+    }
+    match (status.is_night_at_work, status.next_night) {
+        (true, _) => println!("night   at work"),
+        (false, Some(next)) => println!("night   begins {next}"),
+        (false, None) => println!("night   only by `bulaq prefetch`"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the running box read its allowlist again.
+pub(super) async fn reload(config: &ConfigArg) -> anyhow::Result<ExitCode> {
+    let config = config.load()?;
+    match running(&config.data).await?.reload().await {
+        Ok(done) => {
+            for warning in &done.warnings {
+                eprintln!("{warning}\n");
+            }
+            println!("The box permits {} now.", counted(done.sites as u64, "site"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(ClientError::Refused(failure)) => {
+            for detail in &failure.details {
+                eprintln!("{detail}\n");
+            }
+            eprintln!("The box keeps its old list.");
+            Err(Refused { what: config.allowlist.display().to_string() }.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn running(data: &Path) -> anyhow::Result<Client> {
+    let running = Client::find(data).await?;
+    running.ok_or_else(|| anyhow::anyhow!("no box serves with the data folder {}", data.display()))
+}

@@ -1,0 +1,365 @@
+//! A box behind its [`Operations`]: the same for `serve`, which answers its socket with it, and for a command that
+//! found no box serving and opened the rooms itself.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bulaq_allowlist::{Allowlist, HostName, HostPattern, Site, limits};
+use bulaq_cache_policy::{CacheKey, SiteRule};
+use http::Uri;
+use tokio_util::sync::CancellationToken;
+
+use super::operations::{
+    Failure, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell, VerifyDone, VerifyStep,
+};
+use crate::ca::Ca;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::ledger::{HourRow, Period, Totals};
+use crate::prefetch::progress::{Progress, Snapshot};
+use crate::prefetch::report::NightReport;
+use crate::prefetch::window::Window;
+use crate::prefetch::{Night, schedule};
+use crate::request::Stack;
+use crate::request::asked::key_of;
+use crate::serve::{OpenError, RoomOptions, Rooms};
+use crate::store::IndexState;
+
+/// Stored responses that are looked at in one step while the hosts of a site are gathered.
+const LIST_PAGE: usize = 512;
+
+/// Hosts of one site that are purged by one command; a site with more is purged by its prefixes.
+const HOSTS_MAX: usize = 10_000;
+
+/// Bytes of a box's identity: no two boxes of a country share them by chance.
+const IDENTITY_BYTES: usize = 16;
+
+/// The rooms of a box, its nights, and where its allowlist is.
+pub struct Desk {
+    rooms: Rooms,
+    night: Night<Stack>,
+    window: Option<Window>,
+    allowlist: PathBuf,
+    /// Told of a new list before requests are; a command that serves nobody has none.
+    ca: Option<Arc<Ca>>,
+    /// What tells this box from others, so that their nights do not begin at one time.
+    identity: [u8; IDENTITY_BYTES],
+    nights_at_work: AtomicUsize,
+    /// Held while a file is read and swapped in, so that of two the later one stays.
+    reloading: Mutex<()>,
+}
+
+impl Desk {
+    /// Opens the rooms that `config` describes.
+    ///
+    /// # Errors
+    /// As [`Rooms::open`]: most likely another process has the store.
+    pub fn open(config: &Config, list: Allowlist, ca: Option<Arc<Ca>>, clock: Clock) -> Result<Self, OpenError> {
+        let options = RoomOptions {
+            data: config.data.clone(),
+            store: config.store.clone(),
+            origin: config.origin.clone(),
+            ledger: config.ledger.clone(),
+            request: config.request.clone(),
+        };
+        let rooms = Rooms::open(options, list, clock.clone())?;
+        let night = Night::new(
+            config.night.clone(),
+            Arc::clone(&rooms.context.allowlist),
+            rooms.stack.clone(),
+            clock,
+            &config.data,
+        );
+        Ok(Self {
+            rooms,
+            night,
+            window: config.window.clone(),
+            allowlist: config.allowlist.clone(),
+            ca,
+            identity: identity(&config.data),
+            nights_at_work: AtomicUsize::new(0),
+            reloading: Mutex::default(),
+        })
+    }
+
+    /// The rooms.
+    pub fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    /// Runs a night in each window until `stop`; returns at once when there is no window.
+    pub async fn nights(&self, progress: &dyn Progress, stop: CancellationToken) {
+        if let Some(window) = &self.window {
+            let progress = AtWork { desk: self, inner: progress, is_counted: Mutex::new(false) };
+            schedule(&self.night, window, &self.identity, &progress, stop).await;
+        }
+    }
+
+    /// Reads the allowlist again and swaps it in. Reads files: not on an async thread.
+    ///
+    /// # Errors
+    /// A file with an error; the old list stays.
+    pub fn reload_now(&self) -> Result<ReloadDone, Failure> {
+        let _reloading = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = self.allowlist.display().to_string();
+        let text = read(&self.allowlist).map_err(|error| {
+            Failure::new(format!("the allowlist {name} cannot be read ({error}); the old list stays"))
+        })?;
+        let loaded = Allowlist::parse(&name, &text).map_err(|rejected| Failure {
+            message: format!("{rejected}; the old list stays"),
+            details: rejected.diagnostics.iter().map(|finding| finding.render(false)).collect(),
+        })?;
+        if let Some(ca) = &self.ca {
+            ca.follow(&loaded.allowlist).map_err(|error| Failure::of(&error))?;
+        }
+        let sites = loaded.allowlist.sites().len();
+        self.rooms.reload(loaded.allowlist);
+        let warnings = loaded.warnings.iter().map(|finding| finding.render(false)).collect();
+        Ok(ReloadDone { sites, warnings })
+    }
+
+    /// The key of a URL, under the rule of its site if it still has one.
+    fn key_of(&self, text: &str) -> Result<CacheKey, Failure> {
+        key_of(&self.rooms.context.allowlist.load(), &absolute(text)?).ok_or_else(not_an_address)
+    }
+
+    async fn purge_site(&self, name: &str) -> Result<PurgeDone, Failure> {
+        let list = self.rooms.context.allowlist.load_full();
+        let Some(site) = list.site(name) else {
+            let names: Vec<_> = list.sites().iter().map(|site| site.name()).collect();
+            let near = bulaq_allowlist::nearest(name, &names);
+            let help = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            return Err(Failure::new(format!("the allowlist has no site {name}{help}")));
+        };
+        let mut done = PurgeDone::default();
+        for host in self.hosts_stored_for(&list, site).await {
+            done.responses += self.rooms.context.store.purge_host(host.as_str()).await.responses;
+        }
+        Ok(done)
+    }
+
+    /// The hosts of a site: those that its entry names and, where it names suffixes, those that something is stored of.
+    async fn hosts_stored_for(&self, list: &Allowlist, site: &Site) -> BTreeSet<HostName> {
+        let mut hosts = BTreeSet::new();
+        let mut has_suffix = false;
+        for entry in site.hosts() {
+            hosts.insert(entry.host().clone());
+            has_suffix |= !matches!(entry.pattern(), HostPattern::Exact(_));
+        }
+        let mut after = None;
+        while has_suffix && hosts.len() < HOSTS_MAX {
+            let page = self.rooms.context.store.list(None, after, LIST_PAGE).await;
+            let stored =
+                page.listed.iter().filter_map(|listed| HostName::parse(listed.url.parse::<Uri>().ok()?.host()?).ok());
+            hosts.extend(stored.filter(|host| list.site_of(host).is_some_and(|owner| owner.name() == site.name())));
+            after = page.next;
+            has_suffix = after.is_some();
+        }
+        hosts
+    }
+}
+
+impl Operations for Desk {
+    async fn status(&self) -> Status {
+        let context = &self.rooms.context;
+        let usage = {
+            let store = context.store.clone();
+            tokio::task::spawn_blocking(move || store.usage()).await
+        };
+        let store = match usage {
+            Ok(usage) => StoreStatus {
+                responses: usage.responses,
+                bytes: usage.bytes,
+                bytes_max: usage.bytes_max,
+                free_bytes: usage.free_bytes,
+                memory_bytes: usage.memory_bytes,
+                index: match usage.index_state {
+                    IndexState::Opening => "being opened".to_owned(),
+                    IndexState::Rebuilding { percent } => format!("being rebuilt, {percent} %"),
+                    IndexState::Ready => "complete".to_owned(),
+                    IndexState::ReadyInMemory => "complete, in memory alone: the disk refuses it".to_owned(),
+                },
+            },
+            Err(_) => StoreStatus { index: "unknown".to_owned(), ..StoreStatus::default() },
+        };
+        let next = self.window.as_ref().and_then(|window| {
+            let start = window.next_start(context.clock.now(), &self.identity)?;
+            let local = jiff::Timestamp::try_from(start).ok()?.to_zoned(window.zone().clone());
+            Some(local.strftime("%Y-%m-%d %H:%M").to_string())
+        });
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sites: context.allowlist.load().sites().len(),
+            store,
+            is_night_at_work: self.nights_at_work.load(Ordering::Relaxed) > 0,
+            next_night: next,
+        }
+    }
+
+    async fn purge(&self, what: Purge) -> Result<PurgeDone, Failure> {
+        let store = &self.rooms.context.store;
+        match what {
+            Purge::Url(url) => {
+                let removed = store.remove(&self.key_of(&url)?).await;
+                Ok(PurgeDone { responses: u64::try_from(removed).unwrap_or(u64::MAX) })
+            }
+            Purge::Prefix(prefix) => {
+                // The spelling of scheme, host and port is the key's; the rest is taken as it is.
+                let uri = absolute(&prefix)?;
+                let key = CacheKey::new(&uri, &SiteRule::default()).ok_or_else(not_an_address)?;
+                Ok(PurgeDone { responses: store.purge_prefix(key.as_str()).await.responses })
+            }
+            Purge::Site(name) => self.purge_site(&name).await,
+        }
+    }
+
+    async fn prefetch(&self, sites: Vec<String>, tell: Tell<Snapshot>) -> Result<NightReport, Failure> {
+        let stop = CancellationToken::new();
+        let _stop_when_dropped = stop.clone().drop_guard();
+        let progress = Telling(tell.clone());
+        let progress = AtWork { desk: self, inner: &progress, is_counted: Mutex::new(false) };
+        let sites = (!sites.is_empty()).then_some(sites);
+        let mut night = std::pin::pin!(self.night.run(sites, None, &progress, stop.clone()));
+        let report = tokio::select! {
+            report = &mut night => report,
+            () = tell.closed() => {
+                // Nobody listens any more: the night keeps what is left for the next one, and then it is over.
+                stop.cancel();
+                night.await
+            }
+        };
+        report.map_err(|error| Failure::of(&error))
+    }
+
+    async fn verify(&self, tell: Tell<VerifyStep>) -> Result<VerifyDone, Failure> {
+        let step = |files, percent| tell.step(VerifyStep { files, percent });
+        let verified = self.rooms.context.store.verify(step).await;
+        let damaged = verified.damaged.iter().map(|file| {
+            let host = file.host.as_deref().unwrap_or("unknown host");
+            format!("{} ({host}): {}", file.id, file.why)
+        });
+        Ok(VerifyDone {
+            files: verified.files,
+            bytes: verified.bytes,
+            damaged: damaged.collect(),
+            unread: verified.unread,
+        })
+    }
+
+    async fn reload(&self) -> Result<ReloadDone, Failure> {
+        // Reading and compiling the largest list takes a second; other commands wait for it, requests do not.
+        tokio::task::block_in_place(|| self.reload_now())
+    }
+
+    async fn totals(&self, period: Period) -> Result<Totals, Failure> {
+        let ledger = Arc::clone(&self.rooms.context.ledger);
+        read_ledger(move || ledger.totals(period)).await
+    }
+
+    async fn hours(&self, period: Period) -> Result<Vec<HourRow>, Failure> {
+        let ledger = Arc::clone(&self.rooms.context.ledger);
+        read_ledger(move || ledger.hours(period.first())).await
+    }
+}
+
+async fn read_ledger<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, crate::ledger::LedgerError> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(result) => result.map_err(|error| Failure::of(&error)),
+        Err(_) => Err(Failure::new("the ledger could not be read")),
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(limits::FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The box's identity, kept in its data folder from the first start on. A folder that takes no file gets another
+/// identity each time, which only moves the night's start.
+fn identity(data: &Path) -> [u8; IDENTITY_BYTES] {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = data.join("identity");
+    if let Some(known) = std::fs::read(&path).ok().and_then(|bytes| bytes.try_into().ok()) {
+        return known;
+    }
+    let mut fresh = [0; IDENTITY_BYTES];
+    let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
+    if random.fill(&mut fresh).is_err() {
+        return fresh;
+    }
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+    if let Err(error) = file.and_then(|mut file| file.write_all(&fresh)) {
+        tracing::warn!(%error, file = %path.display(), "the box's identity cannot be kept");
+    }
+    fresh
+}
+
+fn absolute(text: &str) -> Result<Uri, Failure> {
+    let url = url::Url::parse(text).map_err(|_| not_an_address())?;
+    let is_web = matches!(url.scheme(), "http" | "https");
+    url.as_str().parse().ok().filter(|_| is_web).ok_or_else(not_an_address)
+}
+
+/// Without the address itself: it may have a query.
+fn not_an_address() -> Failure {
+    Failure::new("that is not an address; write it as in a browser, with http:// or https://")
+}
+
+// ---- Progress ----
+
+/// Steps to whoever asked.
+struct Telling(Tell<Snapshot>);
+
+impl Progress for Telling {
+    fn update(&self, snapshot: &Snapshot) {
+        self.0.step(snapshot.clone());
+    }
+
+    fn finish(&self, snapshot: &Snapshot) {
+        self.0.step(snapshot.clone());
+    }
+}
+
+/// Counts a night as at work from its first step to its last.
+struct AtWork<'d> {
+    desk: &'d Desk,
+    inner: &'d dyn Progress,
+    is_counted: Mutex<bool>,
+}
+
+impl AtWork<'_> {
+    fn count(&self, is_at_work: bool) {
+        let mut is_counted = self.is_counted.lock().unwrap_or_else(PoisonError::into_inner);
+        match (*is_counted, is_at_work) {
+            (false, true) => self.desk.nights_at_work.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.desk.nights_at_work.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        };
+        *is_counted = is_at_work;
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.count(false);
+    }
+}
+
+impl Progress for AtWork<'_> {
+    fn update(&self, snapshot: &Snapshot) {
+        self.count(true);
+        self.inner.update(snapshot);
+    }
+
+    fn finish(&self, snapshot: &Snapshot) {
+        self.inner.finish(snapshot);
+        self.count(false);
+    }
+}

@@ -1,0 +1,204 @@
+//! `serve`: a box from the first check to the last file closed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulaq_allowlist::{Allowlist, Permit, Traffic};
+use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::control::{Control, ControlError};
+use super::desk::Desk;
+use super::socket_path;
+use crate::ca::{Ca, CaError, Certificates};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::ingress::{Bound, Dial, Ingress, IngressError, Inside, OnTunnel, TunnelReceipt};
+use crate::ledger::{Ledger, Receipt};
+use crate::origin::Origin;
+use crate::prefetch::progress::LogLines;
+use crate::request::{ForwardError, Source};
+use crate::serve::OpenError;
+use crate::shutdown::Shutdown;
+
+/// How long fills and a night that is told to stop may take to come to an end after the last connection.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
+
+/// Why a box does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data folder cannot be made.
+    #[error("the data folder {} cannot be used", path.display())]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A room does not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The certificates.
+    #[error("the box's certificates cannot be used")]
+    Ca(#[from] CaError),
+    /// A door.
+    #[error(transparent)]
+    Ingress(#[from] IngressError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The signals.
+    #[error("the system refuses to tell signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Opens everything, serves until a signal asks for the end, and closes everything.
+///
+/// # Errors
+/// [`RunError`] names what did not open; nothing was served then.
+pub async fn run(config: Config, list: Allowlist) -> Result<(), RunError> {
+    let shutdown = Shutdown::new();
+    let opened = open(config, list)?;
+    shutdown.listen_for_signals().map_err(RunError::Signals)?;
+    opened.serve(shutdown).await
+}
+
+/// A box whose rooms and doors are open.
+struct Opened {
+    desk: Arc<Desk>,
+    bound: Bound,
+    control: Control,
+    certificates: Arc<Certificates>,
+}
+
+fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
+    make_private(&config.data).map_err(|source| RunError::Data { path: config.data.clone(), source })?;
+    let clock = Clock::system();
+    let ca = Arc::new(Ca::open(&config.data.join("ca"), &list, clock.clone())?);
+    let certificates = Arc::new(Certificates::new(&config.certificates, Some(Arc::clone(&ca)))?);
+    tell_of_the_root(&ca, &list);
+    // The store's lock comes before the doors and the socket: of two boxes in one folder the second ends here.
+    let desk = Arc::new(Desk::open(&config, list, Some(ca), clock)?);
+    let bound = Ingress::bind(config.ingress)?;
+    let control = Control::open(&socket_path(&config.data))?;
+    for (door, addresses) in [("http", bound.http()), ("https", bound.https()), ("proxy", bound.forward())] {
+        for address in addresses {
+            info!(%address, "{door} is open");
+        }
+    }
+    Ok(Opened { desk, bound, control, certificates })
+}
+
+impl Opened {
+    async fn serve(self, shutdown: Shutdown) -> Result<(), RunError> {
+        let Self { desk, bound, control, certificates } = self;
+        let context = Arc::clone(&desk.rooms().context);
+        let stop = CancellationToken::new();
+        let stopped = || stop.clone().cancelled_owned();
+        let control = tokio::spawn(control.serve(Arc::clone(&desk), stopped()));
+        let ledger = tokio::spawn(Arc::clone(&context.ledger).keep(stopped()));
+        let reloads = tokio::spawn(reload_on_signal(Arc::clone(&desk)));
+        let nights = tokio::spawn({
+            let (desk, stop) = (Arc::clone(&desk), stop.clone());
+            async move { desk.nights(&LogLines::default(), stop).await }
+        });
+        let inside = Inside {
+            stack: desk.rooms().stack.clone(),
+            allowlist: Arc::clone(&context.allowlist),
+            origin: Door(context.origin.clone()),
+            certificates,
+            shutdown: shutdown.clone(),
+            on_tunnel: receipts_of_tunnels(Arc::clone(&context.ledger)),
+        };
+        // The night ends when draining begins, not after the last download.
+        let draining = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                shutdown.draining().await;
+                stop.cancel();
+            }
+        });
+        let served = bound.serve(inside).await;
+        stop.cancel();
+        reloads.abort();
+        draining.abort();
+        for (name, task) in [("the night", nights), ("the control socket", control), ("the ledger", ledger)] {
+            if tokio::time::timeout(CLOSE_WAIT, task).await.is_err() {
+                warn!("{name} did not end in time");
+            }
+        }
+        desk.rooms().clone().close(CLOSE_WAIT).await;
+        info!("closed");
+        Ok(served?)
+    }
+}
+
+/// The one door out, as tunnels use it.
+#[derive(Clone)]
+struct Door(Origin);
+
+impl Dial for Door {
+    async fn dial(&self, permit: &Permit) -> Result<TcpStream, ForwardError> {
+        self.0.connect(permit).await
+    }
+}
+
+/// Makes the folder, closed to other accounts; one that is there stays as it is.
+pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// What the administrator must know of the root, at each start.
+fn tell_of_the_root(ca: &Ca, list: &Allowlist) {
+    let Some(root) = ca.root() else { return };
+    info!(certificate = %root.pem_path.display(), sha256 = root.sha256, "devices that trust this root get lessons over https from the box");
+    let uncovered = ca.uncovered(list);
+    if !uncovered.is_empty() {
+        let names: Vec<_> = uncovered.iter().take(10).map(|host| host.as_str()).collect();
+        warn!(
+            hosts = uncovered.len(),
+            first = names.join(", "),
+            "these were added after the root was made and are passed through; move its folder away to make a new root"
+        );
+    }
+}
+
+/// Bytes of a tunnel count like those of any other exchange.
+fn receipts_of_tunnels(ledger: Arc<Ledger>) -> OnTunnel {
+    Arc::new(move |tunnel: TunnelReceipt| {
+        let site = tunnel.permit.site();
+        ledger.add(&Receipt {
+            site: Some(site.name().into()),
+            is_zero_rated: site.traffic() == Traffic::ZeroRated,
+            way: tunnel.way,
+            source: Source::Origin,
+            status: 200,
+            reason: "tunnel",
+            lan_bytes: tunnel.lan_bytes,
+            wan_bytes: tunnel.wan_bytes,
+        });
+    })
+}
+
+/// SIGHUP reads the allowlist again.
+async fn reload_on_signal(desk: Arc<Desk>) {
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
+        warn!("the system refuses to tell SIGHUP; `bulaq reload` works");
+        return;
+    };
+    while hang_up.recv().await.is_some() {
+        let desk = Arc::clone(&desk);
+        match tokio::task::spawn_blocking(move || desk.reload_now()).await {
+            Ok(Ok(done)) => {
+                info!(sites = done.sites, warnings = done.warnings.len(), "the allowlist is read again");
+            }
+            Ok(Err(failure)) => warn!("{failure}; `bulaq allowlist check` says more"),
+            Err(_) => warn!("reading the allowlist ended early; the old list stays"),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The commands as a technician types them, against the built program: set up, fetch, serve, look, change, stop.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A portal of three pages on a free port; counts what it was asked for pages.
+struct Portal {
+    address: SocketAddr,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Portal {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                answer(&stream.unwrap(), &counter);
+            }
+        });
+        Self { address, asked }
+    }
+}
+
+fn answer(mut stream: &TcpStream, asked: &AtomicUsize) {
+    let mut reader = BufReader::new(stream);
+    let mut request = String::new();
+    while reader.read_line(&mut request).is_ok_and(|length| length > 2) {}
+    let pages = HashMap::from([
+        ("/", "<title>Start</title><a href=/a>A</a><a href=/b>B</a>"),
+        ("/a", "<title>A</title>lesson a"),
+        ("/b", "<title>B</title>lesson b"),
+    ]);
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    let (status, fresh, body) = match pages.get(path) {
+        Some(body) => ("200 OK", "max-age=86400", *body),
+        None => ("404 Not Found", "no-store", ""),
+    };
+    if status.starts_with("200") {
+        asked.fetch_add(1, Ordering::SeqCst);
+    }
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncache-control: {fresh}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    let _ = stream.write_all(format!("{head}{body}").as_bytes());
+}
+
+/// A folder with a configuration for one site, whose host leads to `origin`.
+fn box_for(origin: SocketAddr) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        r#"
+data = "data"
+[listen]
+http = ["127.0.0.1:0"]
+https = []
+forward = ["127.0.0.1:0"]
+[store]
+keep-free = "0 B"
+[night]
+window = "off"
+site-requests-per-s = "off"
+[origin.hosts]
+"lessons.example.kz" = "{origin}"
+"#
+    );
+    fs::write(folder.path().join("bulaq.toml"), config).unwrap();
+    fs::write(
+        folder.path().join("allowlist.toml"),
+        r#"
+[[site]]
+name = "lessons"
+hosts = ["lessons.example.kz", "*.lessons.example.kz"]
+[site.prefetch]
+start = ["http://lessons.example.kz/"]
+"#,
+    )
+    .unwrap();
+    folder
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bulaq"));
+    command.args(arguments).current_dir(folder).env_remove("BULAQ_CONFIG").env_remove("RUST_LOG");
+    command
+}
+
+fn bulaq(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
+}
+
+/// What a command that succeeds prints.
+fn told(folder: &Path, arguments: &[&str]) -> String {
+    let output = bulaq(folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A box that serves until it is dropped or told to stop.
+struct Serving {
+    child: Child,
+    log: BufReader<std::process::ChildStderr>,
+    http: SocketAddr,
+}
+
+impl Serving {
+    fn start(folder: &Path) -> Self {
+        let mut child = command(folder, &["serve"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut http = None;
+        loop {
+            let mut line = String::new();
+            assert!(log.read_line(&mut line).unwrap() > 0, "the box ended before its doors were open");
+            if let Some((_, address)) = line.trim_end().split_once("http is open address=") {
+                http = address.parse().ok();
+            }
+            if line.contains("proxy is open") {
+                let http = http.expect("the http door opens before the proxy's");
+                return Self { child, log, http };
+            }
+        }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.http).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: lessons.example.kz\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Reads the log up to a line with these words.
+    fn wait_for(&mut self, words: &str) -> String {
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            assert!(self.log.read_line(&mut line).unwrap() > 0, "the log ended without {words:?}");
+        }
+        line
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_box_is_set_up_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = told(folder.path(), &["init", "etc"]);
+    assert!(written.contains("written   etc/bulaq.toml"), "{written}");
+    let checked = told(folder.path(), &["serve", "--check", "--config", "etc/bulaq.toml"]);
+    assert!(checked.starts_with("The configuration is good."), "{checked}");
+
+    fs::write(folder.path().join("etc/bulaq.toml"), "[store]\nsize = \"1 KiB\"\nmemmory = 1\n").unwrap();
+    let refused = bulaq(folder.path(), &["serve", "--check", "--config", "etc/bulaq.toml"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let findings = String::from_utf8(refused.stderr).unwrap();
+    assert!(findings.contains("`store.size` is 1 KiB; it can be 64 MiB to 64 TiB"), "{findings}");
+    assert!(findings.contains("did you mean `memory`?"), "{findings}");
+    assert!(findings.contains("etc/bulaq.toml:2:8"), "{findings}");
+
+    let missing = bulaq(folder.path(), &["serve"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8(missing.stderr).unwrap().contains("`bulaq init FOLDER` writes one"));
+}
+
+#[test]
+fn a_night_by_hand_and_a_day_without_the_portal() {
+    let portal = Portal::start();
+    let folder = box_for(portal.address);
+    let report = told(folder.path(), &["prefetch"]);
+    assert!(report.contains("lessons                           3 "), "{report}");
+    assert_eq!(portal.asked.load(Ordering::SeqCst), 3);
+    assert_eq!(told(folder.path(), &["report"]), report);
+
+    let mut serving = Serving::start(folder.path());
+    for _ in 0..12 {
+        assert!(serving.get("/a").ends_with("lesson a"));
+    }
+    assert_eq!(portal.asked.load(Ordering::SeqCst), 3, "the day came from the box");
+    let status = told(folder.path(), &["status"]);
+    assert!(status.contains("serves 1 site") && status.contains("3 pages"), "{status}");
+    let ledger: serde_json::Value = serde_json::from_str(&told(folder.path(), &["ledger", "--json"])).unwrap();
+    assert_eq!(ledger["all"]["hit"]["requests"], 12);
+    assert!(told(folder.path(), &["ledger", "--hours"]).contains("12 requests"));
+    assert!(told(folder.path(), &["store", "verify"]).contains("Nothing is damaged."));
+
+    assert_eq!(told(folder.path(), &["purge", "http://lessons.example.kz/a"]), "1 stored page removed.\n");
+    assert_eq!(told(folder.path(), &["purge", "--site", "lessons"]), "2 stored pages removed.\n");
+    assert!(serving.get("/a").ends_with("lesson a"));
+    assert_eq!(portal.asked.load(Ordering::SeqCst), 4, "what was purged is fetched again");
+
+    serving.signal(rustix::process::Signal::TERM);
+    assert!(serving.child.wait().unwrap().success());
+    serving.wait_for("closed");
+    let ledger: serde_json::Value = serde_json::from_str(&told(folder.path(), &["ledger", "--json"])).unwrap();
+    assert_eq!(ledger["all"]["hit"]["requests"], 12, "the count outlives the process");
+    assert_eq!(bulaq(folder.path(), &["status"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_bad_allowlist_is_refused_and_the_old_one_stays() {
+    let portal = Portal::start();
+    let folder = box_for(portal.address);
+    let mut serving = Serving::start(folder.path());
+    assert!(serving.get("/b").ends_with("lesson b"));
+
+    let good = fs::read_to_string(folder.path().join("allowlist.toml")).unwrap();
+    fs::write(folder.path().join("allowlist.toml"), format!("{good}\nnonsense = 1\n")).unwrap();
+    let refused = bulaq(folder.path(), &["reload"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("unknown key `nonsense`"));
+    serving.signal(rustix::process::Signal::HUP);
+    assert!(serving.wait_for("nonsense").contains("the old list stays"));
+    assert!(serving.get("/b").starts_with("HTTP/1.1 200"));
+
+    fs::write(folder.path().join("allowlist.toml"), good.replace("lessons.example.kz", "other.example.kz")).unwrap();
+    assert_eq!(told(folder.path(), &["reload"]), "The box permits 1 site now.\n");
+    assert!(serving.get("/b").starts_with("HTTP/1.1 403"));
+}
+
+#[test]
+fn a_second_box_in_one_folder_is_refused() {
+    let portal = Portal::start();
+    let folder = box_for(portal.address);
+    let serving = Serving::start(folder.path());
+    let second = bulaq(folder.path(), &["serve"]);
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    assert!(told(folder.path(), &["status"]).contains("serves"), "the first still answers its socket");
+    drop(serving);
+}
