@@ -5,8 +5,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
+use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
 use super::disk::{Disk, make_folder};
@@ -32,7 +34,7 @@ pub(crate) struct Files {
     damaged: PathBuf,
     blocking: Arc<Semaphore>,
     /// Open files of long bodies that are being read, so that a class that watches one video shares a descriptor.
-    pub(crate) open: moka::sync::Cache<FileName, Arc<File>>,
+    pub(crate) open: Cache<FileName, Arc<File>>,
     /// Told of a damaged file, once it is known which response is lost by it.
     on_damage: OnceLock<DamageListener>,
 }
@@ -41,6 +43,9 @@ type DamageListener = Box<dyn Fn(FileName, Damage) + Send + Sync>;
 
 /// Descriptors of long bodies that stay open between reads.
 const OPEN_FILES_MAX: u64 = 256;
+
+/// How long one stays open without a read: a descriptor keeps the room of a file that was removed meanwhile.
+const OPEN_FILES_IDLE: Duration = Duration::from_secs(60);
 
 /// A file that was read and found whole.
 pub(crate) struct Found {
@@ -90,7 +95,7 @@ impl Files {
             damaged: dir.join("damaged"),
             dir,
             blocking: Arc::new(Semaphore::new(BLOCKING_MAX)),
-            open: moka::sync::Cache::new(OPEN_FILES_MAX),
+            open: Cache::builder().max_capacity(OPEN_FILES_MAX).time_to_idle(OPEN_FILES_IDLE).build(),
             on_damage: OnceLock::new(),
         };
         // On a full disk a folder cannot be made; what can be read then is served all the same.
@@ -129,6 +134,12 @@ impl Files {
             result
         };
         tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+    }
+
+    /// Threads that wait for the disk now.
+    #[cfg(test)]
+    pub(crate) fn threads_in_use(&self) -> usize {
+        BLOCKING_MAX - self.blocking.available_permits()
     }
 
     pub(crate) fn path(&self, name: FileName) -> PathBuf {

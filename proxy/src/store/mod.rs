@@ -46,7 +46,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bulaq_cache_policy::{CacheKey, SiteRule};
 
@@ -117,7 +117,7 @@ pub struct Usage {
 }
 
 impl Store {
-    /// Opens the store in `options.dir`, which it then owns alone. Returns at once and can be used at once: the index opens
+    /// Opens the store in `options.dir`, which it then owns alone. Can be used at once: the index opens
     /// in a thread of its own, and until it is complete the store looks into its folders.
     ///
     /// # Errors
@@ -230,9 +230,21 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join("lock");
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     let file = open.map_err(|source| StoreError::Folder { dir: dir.to_owned(), source })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: dir.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(StoreError::Folder { dir: dir.to_owned(), source }),
+    let mut tries_left = LOCK_TRIES;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if tries_left > 0 => {
+                tries_left -= 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { dir: dir.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(StoreError::Folder { dir: dir.to_owned(), source }),
+        }
     }
 }
+
+/// How often and how long a locked folder is waited for, half a second in all: a process that is being replaced may be in
+/// its last moments.
+const LOCK_TRIES: u32 = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);

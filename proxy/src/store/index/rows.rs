@@ -6,7 +6,9 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
+use crate::store::disk::make_folder;
 use crate::store::name::{IndexKey, KEY_BYTES};
 
 /// Why the engine did not do what it was asked. Whoever gets one must not trust it any longer.
@@ -55,12 +57,37 @@ fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, EngineError> 
 impl SledRows {
     /// Opens or makes the index in `dir`. May take seconds, and must be given a thread of its own.
     pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, EngineError> {
+        make_folder(dir).map_err(EngineError::Io)?; // sled would make it open to others
         let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(Some(500));
-        let tree = guarded(|| config.open())?;
+        let tree = open_when_free(&config)?;
         let main_file = OpenOptions::new().read(true).write(true).open(dir.join("db")).ok();
         Ok(Self { tree, main_file })
     }
 }
+
+/// Opens sled, waiting a moment when its folder is locked: by an engine that is just being closed, or by a child
+/// process between its fork and its exec.
+fn open_when_free(config: &sled::Config) -> Result<sled::Db, EngineError> {
+    let mut tries_left = LOCK_TRIES;
+    loop {
+        match guarded(|| config.open()) {
+            Err(EngineError::Engine(sled::Error::Io(error)))
+                if tries_left > 0 && error.to_string().contains(LOCKED) =>
+            {
+                tries_left -= 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// How often and how long a locked folder is waited for: a second in all.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// How sled's error begins when its folder is locked; it has no kind of its own.
+const LOCKED: &str = "could not acquire lock";
 
 impl Rows for SledRows {
     fn get(&self, key: &IndexKey) -> Result<Option<Vec<u8>>, EngineError> {

@@ -214,3 +214,63 @@ fn restore_ballast(files: &Files, place: &Place, bytes: u64) {
         tracing::debug!(%error, "no reserve file could be made");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, Weak};
+
+    use super::super::Minutes;
+    use super::super::rows::{MapRows, Page};
+    use super::super::totals::Totals;
+    use super::*;
+    use crate::store::disk::Disk;
+    use crate::store::name::KEY_BYTES;
+
+    fn row(generation: u64) -> Row {
+        Row { generation, file_bytes: 1, stored_at: Minutes(1), pinned_until: Minutes(0) }
+    }
+
+    /// Rows under which the row that is being written changes once more.
+    struct Meanwhile {
+        rows: MapRows,
+        index: Mutex<Weak<Index>>,
+    }
+
+    impl Rows for Meanwhile {
+        fn put(&self, key: &IndexKey, value: &[u8]) -> Result<(), EngineError> {
+            self.rows.put(key, value)?;
+            if let Some(index) = std::mem::take(&mut *self.index.lock().unwrap()).upgrade() {
+                index.change(*key, Some(row(1)), Some(row(2)));
+            }
+            Ok(())
+        }
+        fn get(&self, key: &IndexKey) -> Result<Option<Vec<u8>>, EngineError> {
+            self.rows.get(key)
+        }
+        fn remove(&self, key: &IndexKey) -> Result<(), EngineError> {
+            self.rows.remove(key)
+        }
+        fn scan_prefix(&self, prefix: &[u8], after: Option<&IndexKey>, max: usize) -> Result<Page, EngineError> {
+            self.rows.scan_prefix(prefix, after, max)
+        }
+        fn checkpoint(&self) -> Result<(), EngineError> {
+            Ok(())
+        }
+        fn size_on_disk(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn a_row_that_changes_while_it_is_written_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::prepare(dir.path().to_owned(), Disk::default()).unwrap();
+        let index = Arc::new(Index::new(Totals::default()));
+        let rows = Meanwhile { rows: MapRows::default(), index: Mutex::new(Arc::downgrade(&index)) };
+        let key = IndexKey([7; KEY_BYTES]);
+        index.change(key, None, Some(row(1)));
+        drain(&index, &files, &rows).unwrap();
+        assert_eq!(Row::decode(&rows.get(&key).unwrap().unwrap()), Some(row(2)));
+        assert!(index.lock().overlay.is_empty());
+    }
+}

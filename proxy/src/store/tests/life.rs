@@ -272,7 +272,7 @@ async fn folders_and_files_are_closed_to_others() {
     let store = at.open_ready();
     fill(&store, "http://a.kz/", &body(100, 1)).await;
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    for folder in ["", "bodies", "incoming"] {
+    for folder in ["", "bodies", "incoming", "index"] {
         assert_eq!(mode(&at.path(folder)), 0o700, "{folder}");
     }
     let file = &at.body_files()[0];
@@ -292,4 +292,23 @@ async fn nothing_is_begun_that_cannot_end() {
     let clone = store.clone();
     store.close().await;
     assert!(matches!(clone.begin(&key("http://a.kz/"), head("\"1\""), None), Err(StoreRefusal::Closing)));
+}
+
+/// A head is written over a part of the file: wherever the power goes, one of the two heads is whole.
+#[tokio::test]
+async fn a_head_that_is_cut_while_it_is_written_leaves_the_old_one() {
+    for cut in [0, 1, 15, 16, 17, 100, 200] {
+        let at = Box::new();
+        let store = at.open_ready();
+        let mut stored = fill(&store, "http://a.kz/", &body(1000, 1)).await;
+        for old in ["\"1\"", "\"2\"", "\"3\""] {
+            at.faults.cut_write(cut);
+            store.freshen(&stored, head("\"cut\"")).await;
+            store.forget_memory();
+            stored = find(&store, "http://a.kz/").await.first().expect("it is still there").clone();
+            assert_eq!(etag_of(&stored), old, "cut at {cut}");
+            let next = format!("\"{}\"", old.trim_matches('"').parse::<u8>().unwrap() + 1);
+            stored = store.freshen(&stored, head(&next)).await;
+        }
+    }
 }
