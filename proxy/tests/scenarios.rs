@@ -11,6 +11,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod common;
+#[path = "scenarios/crowd.rs"]
+mod crowd;
 
 use std::collections::VecDeque;
 use std::path::Path;

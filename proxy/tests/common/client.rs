@@ -81,17 +81,22 @@ impl Client {
         }
     }
 
-    /// The head of the next answer alone; its content is read with [`Client::some_bytes`].
-    pub async fn head_only(&mut self) -> Option<Answer> {
-        soon("the head of an answer", self.head()).await
+    /// The head of the next answer alone; [`Client::finish`] reads the content.
+    pub async fn head_only(&mut self) -> Answer {
+        soon("the head of an answer", self.head()).await.expect("an answer")
     }
 
-    /// Whatever comes next, at least one byte; none at the end.
-    pub async fn some_bytes(&mut self) -> Option<Vec<u8>> {
+    /// Waits until some content is there, without taking it.
+    pub async fn has_some_content(&mut self) {
         if self.unread.is_empty() {
-            soon("more content", self.more()).await?;
+            soon("some content", self.more()).await.expect("some content");
         }
-        Some(std::mem::take(&mut self.unread))
+    }
+
+    /// Reads the content that belongs to a head.
+    pub async fn finish(&mut self, mut answer: Answer) -> Answer {
+        soon("the end of an answer", self.content(&mut answer)).await;
+        answer
     }
 
     /// Whether the box ends the connection without saying anything more.
