@@ -377,17 +377,13 @@ impl<S: Stack> Crawl<S> {
             return;
         }
         let event = match self.scope.judge(step) {
-            Ok(site) => self.plan.offer(
-                Candidate {
-                    url: step.url,
-                    role: step.role,
-                    depth: step.depth,
-                    hops: step.hops,
-                    redirects: step.redirects,
-                    site,
-                },
-                fingerprint,
-            ),
+            Ok(accepted) => {
+                let url = accepted.shorter.as_ref().unwrap_or(step.url);
+                let fingerprint = accepted.shorter.as_ref().map_or(fingerprint, |url| Fingerprint::of(url.as_str()));
+                let Step { role, depth, hops, redirects, .. } = step;
+                let candidate = Candidate { url, role, depth, hops, redirects, site: accepted.site };
+                self.plan.offer(candidate, fingerprint)
+            }
             Err(why) => self.plan.skip(step.from, step.url, fingerprint, why),
         };
         if let Some(event) = event {

@@ -174,10 +174,11 @@ impl Plan {
 
     fn found(&mut self, found: Found) {
         let Ok(url) = Url::parse(&found.u) else { return };
-        if found.s as usize >= self.sites.len() {
+        let fingerprint = Fingerprint::of(&found.u);
+        if found.s as usize >= self.sites.len() || found.i < self.numbers || self.knows(fingerprint) {
             return;
         }
-        let before = self.seen.insert(Fingerprint::of(&found.u), Seen::Known);
+        let before = self.seen.insert(fingerprint, Seen::Known);
         if let Some(Seen::TooDeep(site)) = before {
             self.site_mut(site).report.unskip(TOO_DEEP, &found.u);
         }
@@ -328,5 +329,150 @@ impl Plan {
 
     fn host_mut(&mut self, host: HostId) -> &mut Host {
         self.hosts.get_mut(host as usize).expect("the plan gave this number out")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn offer(plan: &mut Plan, url: &str, role: Role, depth: u32, site: SiteId) {
+        let url = Url::parse(url).expect("a URL");
+        let candidate = Candidate { url: &url, role, depth, hops: 0, redirects: 0, site };
+        if let Some(event) = plan.offer(candidate, Fingerprint::of(url.as_str())) {
+            plan.apply(event);
+        }
+    }
+
+    fn skip(plan: &mut Plan, url: &str, why: &str) {
+        let url = Url::parse(url).expect("a URL");
+        if let Some(event) = plan.skip(0, &url, Fingerprint::of(url.as_str()), why) {
+            plan.apply(event);
+        }
+    }
+
+    fn order(plan: &mut Plan) -> Vec<String> {
+        std::iter::from_fn(|| plan.take(|_, _| true)).map(|job| job.url.to_string()).collect()
+    }
+
+    #[test]
+    fn sites_and_hosts_take_turns() {
+        let mut plan = Plan::new([10, 10]);
+        for (url, site) in [
+            ("http://a.kz/1", 0),
+            ("http://a.kz/2", 0),
+            ("http://m.a.kz/1", 0),
+            ("http://b.kz/1", 1),
+            ("http://b.kz/2", 1),
+        ] {
+            offer(&mut plan, url, Role::Page, 0, site);
+        }
+        assert_eq!(
+            order(&mut plan),
+            ["http://a.kz/1", "http://b.kz/1", "http://m.a.kz/1", "http://b.kz/2", "http://a.kz/2"]
+        );
+    }
+
+    #[test]
+    fn a_host_that_must_wait_does_not_hold_the_others() {
+        let mut plan = Plan::new([10]);
+        offer(&mut plan, "http://a.kz/1", Role::Page, 0, 0);
+        offer(&mut plan, "http://m.a.kz/1", Role::Page, 0, 0);
+        assert_eq!(plan.take(|_, host| host != 0).map(|job| job.url.to_string()).as_deref(), Some("http://m.a.kz/1"));
+        assert!(plan.take(|_, host| host != 0).is_none());
+        assert_eq!(order(&mut plan), ["http://a.kz/1"]);
+    }
+
+    #[test]
+    fn the_shallow_come_first_and_requisites_before_pages() {
+        let mut plan = Plan::new([10]);
+        for (url, role, depth) in [
+            ("http://a.kz/deep", Role::Page, 2),
+            ("http://a.kz/page", Role::Page, 1),
+            ("http://a.kz/image", Role::Requisite, 1),
+            ("http://a.kz/start", Role::Page, 0),
+            ("http://a.kz/sitemap", Role::Sitemap, 0),
+            ("http://a.kz/start", Role::Page, 0),
+        ] {
+            offer(&mut plan, url, role, depth, 0);
+        }
+        let expected = ["sitemap", "start", "image", "page", "deep"].map(|path| format!("http://a.kz/{path}"));
+        assert_eq!(order(&mut plan), expected);
+    }
+
+    #[test]
+    fn a_shorter_way_takes_too_deep_back() {
+        let mut plan = Plan::new([10]);
+        skip(&mut plan, "http://a.kz/x?q", TOO_DEEP);
+        skip(&mut plan, "http://a.kz/x?q", TOO_DEEP);
+        assert_eq!(plan.report(0).skipped[TOO_DEEP].count, 1);
+        offer(&mut plan, "http://a.kz/x?q", Role::Page, 1, 0);
+        assert_eq!(plan.report(0).skipped_total(), 0);
+        assert_eq!(order(&mut plan), ["http://a.kz/x?q"]);
+        skip(&mut plan, "http://a.kz/y", "nofollow");
+        offer(&mut plan, "http://a.kz/y", Role::Page, 1, 0);
+        assert!(order(&mut plan).is_empty(), "other reasons stay");
+    }
+
+    #[test]
+    fn addresses_and_hosts_of_a_site_are_bounded() {
+        let mut plan = Plan::new([3, 1000]);
+        for page in 0..5 {
+            offer(&mut plan, &format!("http://a.kz/{page}"), Role::Page, 0, 0);
+            offer(&mut plan, &format!("http://a.kz/{page}"), Role::Page, 0, 0);
+        }
+        assert_eq!(plan.report(0).skipped["site-pages"].count, 2);
+        assert_eq!(plan.report(0).limit.as_deref(), Some("site-pages"));
+        for host in 0..HOSTS_MAX + 5 {
+            offer(&mut plan, &format!("http://h{host}.kz/"), Role::Page, 0, 1);
+        }
+        assert_eq!(plan.report(1).skipped["too-many-hosts"].count, 5);
+    }
+
+    #[test]
+    fn a_host_that_is_left_gives_back_its_jobs() {
+        let mut plan = Plan::new([10]);
+        offer(&mut plan, "http://a.kz/1", Role::Page, 0, 0);
+        offer(&mut plan, "http://a.kz/2", Role::Requisite, 0, 0);
+        assert_eq!(plan.leave(0).len(), 2);
+        assert!(plan.is_left(0) && order(&mut plan).is_empty());
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let found = (0..20_u32, 0..9_u32, 0..3_u32).prop_map(|(i, d, s)| {
+            Event::Found(Found { i, u: format!("http://a{s}.kz/{i}"), k: Role::Page, d, h: 0, r: 0, s })
+        });
+        let skip = (0..3_u32, 0..20_u32).prop_map(|(s, i)| Event::Skipped {
+            s,
+            u: format!("http://a{s}.kz/{i}"),
+            why: TOO_DEEP.into(),
+        });
+        let done = (0..25_u32, any::<bool>()).prop_map(|(i, is_stored)| {
+            let o = if is_stored { Outcome::Stored } else { Outcome::Failed("404".into()) };
+            Event::Done { i, o, b: 1 }
+        });
+        prop_oneof![3 => found, 1 => skip, 2 => done]
+    }
+
+    proptest! {
+        #[test]
+        fn any_events_leave_a_consistent_plan(events in prop::collection::vec(event(), 0..80)) {
+            let mut plan = Plan::new([100, 100]); // the third site is another list's
+            for event in events {
+                plan.apply(event);
+            }
+            plan.forget_done();
+            let (found, done) = plan.counts();
+            prop_assert!(done <= found);
+            let mut waiting = 0;
+            while let Some(job) = plan.take(|_, _| true) {
+                prop_assert!(plan.open.contains_key(&job.id) && job.id < plan.numbers);
+                plan.apply(Event::Done { i: job.id, o: Outcome::Stored, b: 0 });
+                waiting += 1;
+            }
+            prop_assert_eq!(waiting, found - done);
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! What belongs to a night: which of the addresses that turn up it may ask for, and under whose name.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bulaq_allowlist::{Allowlist, Permit, Prefetch, Scheme, Site, TlsMode};
+use bulaq_allowlist::{Allowlist, Permit, Prefetch, Rule, Scheme, Site, TlsMode};
 use http::{Method, Uri};
 use url::Url;
 
@@ -37,6 +38,15 @@ pub(super) struct Step<'a> {
     pub(super) is_start: bool,
     /// The site on whose page it stands.
     pub(super) from: SiteId,
+}
+
+/// An address that belongs to the night.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    /// Whose it is.
+    pub(super) site: SiteId,
+    /// The address without what its site's rule ignores, if that makes a difference: one is asked for, not both.
+    pub(super) shorter: Option<Url>,
 }
 
 /// A request that the allowlist permits. There is no other way to make one, so the night can reach nothing that a
@@ -87,7 +97,7 @@ impl Scope {
     }
 
     /// Whether the night asks for an address, and as whose; or the word for why not.
-    pub(super) fn judge(&self, step: Step<'_>) -> Result<SiteId, &'static str> {
+    pub(super) fn judge(&self, step: Step<'_>) -> Result<Accepted, &'static str> {
         if step.is_nofollow {
             return Err("nofollow");
         }
@@ -115,8 +125,17 @@ impl Scope {
             None if step.role == Role::Requisite => {}
             None => return Err("other-site"),
         }
-        Ok(id)
+        Ok(Accepted { site: id, shorter: without_ignored(step.url, permit.rule()) })
     }
+}
+
+/// The address without the parameters that don't select content, if it has any.
+fn without_ignored(url: &Url, rule: &Rule) -> Option<Url> {
+    let query = url.query()?;
+    let Cow::Owned(kept) = rule.drop_ignored(query) else { return None };
+    let mut shorter = url.clone();
+    shorter.set_query(Some(&kept).filter(|kept| !kept.is_empty()).map(String::as_str));
+    Some(shorter)
 }
 
 /// Whether the site's own entry wants it.

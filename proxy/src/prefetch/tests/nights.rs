@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::super::progress::Quiet;
-use super::super::report::{End, NightReport, SiteReport};
-use super::super::{NightError, NightLimits, NightOptions, SiteLimits};
+use super::super::report::{End, NightReport, SiteReport, saved};
+use super::super::window::Window;
+use super::super::{NightError, NightLimits, NightOptions, SiteLimits, schedule};
 use super::stand_in::{Reply, StandIn, clock, night, options, page};
 
 const ROBOTS: &str = "http://a.kz/robots.txt";
@@ -293,6 +294,49 @@ async fn include_and_exclude_choose() {
     let report = one_night(&stack, settings).await;
     assert_eq!(stack.stored(), ["http://a.kz/", "http://a.kz/i.png", "http://a.kz/kk/1"]);
     assert_eq!(counts(&report.skipped), [("excluded", 3)]);
+}
+
+#[tokio::test]
+async fn what_a_rule_ignores_makes_no_second_address() {
+    let links = ["/1?utm_source=x", "/1?utm_medium=y", "/1", "/1?a=b&utm_x", "/1?a=b"];
+    let stack = StandIn::with_otherwise(&[("http://a.kz/", page(&links)), (ROBOTS, Reply::Status(404))], |_| page(&[]));
+    assert_eq!(one_night(&stack, PAGES_ONLY).await.stored, 3);
+    assert_eq!(stack.stored(), ["http://a.kz/", "http://a.kz/1", "http://a.kz/1?a=b"]);
+}
+
+#[tokio::test]
+async fn the_scheduled_night_runs_once_in_its_window() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stack = StandIn::with_otherwise(&[], tree);
+    let clock = clock(); // 17:00
+    let night = night(options(), PAGES_ONLY, &stack, &clock, folder.path());
+    let time = |hour| jiff::civil::Time::constant(hour, 0, 0, 0);
+    let window =
+        Window::new(time(16), time(23), jiff::tz::TimeZone::UTC).expect("a window").with_spread(Duration::ZERO);
+    let stop = CancellationToken::new();
+    let scheduled = schedule(&night, &window, b"box", &Quiet, stop.clone());
+    let watch = async {
+        while saved(night.folder()).expect("listed").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..1000 {
+            tokio::task::yield_now().await; // time enough for a second night, if there were one
+        }
+        stop.cancel();
+    };
+    tokio::join!(scheduled, watch);
+    assert_eq!(stack.asked().len(), 16);
+    // A box that starts again in the same window has nothing to do.
+    let stop = CancellationToken::new();
+    let watch = async {
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    tokio::join!(schedule(&night, &window, b"box", &Quiet, stop.clone()), watch);
+    assert!(stack.asked().is_empty());
+    assert_eq!(saved(night.folder()).expect("listed").len(), 1);
 }
 
 #[tokio::test]

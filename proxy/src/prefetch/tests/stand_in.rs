@@ -217,6 +217,10 @@ pub(super) fn allowlist(prefetch: &str) -> Arc<ArcSwap<Allowlist>> {
         path = "/refused/**"
         refuse = true
 
+        [[site.rule]]
+        path = "/**"
+        ignore-query = ["utm_*"]
+
         [site.prefetch]
         start = ["http://a.kz/"]
         {prefetch}
