@@ -10,6 +10,7 @@ pub mod pages;
 mod sheet;
 pub mod shelves;
 pub mod start;
+mod title;
 mod words;
 
 pub use language::Language;

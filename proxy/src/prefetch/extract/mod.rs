@@ -126,6 +126,20 @@ pub fn extract(document: Document<'_>) -> Vec<Link> {
     }
 }
 
+/// The text of a stored page, unpacked (within bounds) and decoded; none when its coding is not one that we read.
+pub(crate) fn markup_text(
+    content_type: Option<&str>,
+    content_encoding: Option<&str>,
+    content: &[u8],
+) -> Option<String> {
+    let content: Cow<'_, [u8]> = match unpack(content_encoding, content) {
+        Unpacked::Plain => content.into(),
+        Unpacked::Whole(content) | Unpacked::Cut(content) => content.into(),
+        Unpacked::Unknown => return None,
+    };
+    Some(charset::decode_markup(content_type, &content).0.into_owned())
+}
+
 /// What a sitemap names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sitemap {
