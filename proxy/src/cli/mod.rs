@@ -2,6 +2,7 @@
 
 pub mod allowlist;
 mod configured;
+mod demo;
 mod desk;
 mod init;
 mod ledger;
@@ -42,6 +43,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show what Bulaq does: a small portal, a night, a morning without the portal
+    Demo(demo::DemoArgs),
     /// Write a configuration and an allowlist to begin with
     Init(init::InitArgs),
     /// Run the box
@@ -93,6 +96,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Demo(args) => demo::run(args).await,
         Command::Init(args) => init::run(&args),
         Command::Serve(args) => serve::run(args).await,
         Command::Prefetch(args) => prefetch::run(args).await,
