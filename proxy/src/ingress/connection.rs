@@ -15,16 +15,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tower::{Service, ServiceExt};
+use tower::ServiceExt;
 
-use super::Behind;
 use super::admit::{Admitted, Door, Turned, admit};
 use super::content::{self, Served};
 use super::guarded::{Activity, Guarded, Waits};
 use super::limits::{HEAD_BYTES_MAX, Limits};
 use super::places::Place;
 use super::tunnel::{self, Dial};
-use crate::request::{Arrival, RequestBody, ResponseBody, Way};
+use super::{Answers, Behind};
+use crate::request::{Arrival, ResponseBody, Way};
 
 /// Frames that a client may have reset and that are not yet cleaned up, on one HTTP/2 connection: more is an attack
 /// (rapid reset, CVE-2023-44487), and the connection is ended.
@@ -37,9 +37,9 @@ const H2_SEND_BYTES_MAX: usize = 256 * 1024;
 /// How hyper is set for every connection.
 pub(super) fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // The waits for heads are those of `Guarded`: hyper's own would count an idle connection as a slow one. More than
-    // 100 fields are refused by hyper's own number; setting it would cost an allocation a request.
-    builder.http1().timer(TokioTimer::new()).max_buf_size(HEAD_BYTES_MAX);
+    // The waits for heads are those of `Guarded`: hyper's own counts an idle connection as a slow one. More than 100
+    // fields are refused by hyper's own number; setting it would cost an allocation a request.
+    builder.http1().header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -54,12 +54,7 @@ pub(super) fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
 /// Serves one connection until it ends, or until the box is shut down and its requests have been answered.
 pub(super) async fn serve<S, D, I>(behind: Arc<Behind<S, D>>, io: I, arrival: Arrival, place: Arc<Place>)
 where
-    S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send,
+    S: Answers,
     D: Dial,
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -95,12 +90,7 @@ async fn answer<S, D>(
     request: Request<Incoming>,
 ) -> Response<Served>
 where
-    S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send,
+    S: Answers,
     D: Dial,
 {
     let busy = activity.begin();

@@ -46,7 +46,8 @@ pub const CONNECTIONS_PER_CLIENT_MAX: Limit = Limit::new("connections_per_client
 /// with losses need a few; who needs more holds the line on purpose.
 pub const HEAD_WAIT_S: Limit = Limit::new("head_wait_s", 1, 10, 120);
 /// Seconds for which a connection is kept while nothing is asked. Browsers leave after 60 to 300; reconnecting over
-/// TLS costs them more than an idle socket costs us.
+/// TLS costs them more than an idle socket costs us. Looked at once in each such period, so that a busy connection
+/// costs no timer: it may last for up to two.
 pub const IDLE_S: Limit = Limit::new("idle_s", 1, 75, 600);
 /// Seconds for the whole content of a request: homework of 16 MiB over Wi-Fi takes less.
 pub const REQUEST_BODY_WAIT_S: Limit = Limit::new("request_body_wait_s", 1, 120, 3_600);

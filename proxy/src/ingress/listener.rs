@@ -1,20 +1,17 @@
 //! Sockets that listen, and what becomes of each connection that they take.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
-use tower::Service;
 
 use super::places::Place;
 use super::tunnel::Dial;
-use super::{Behind, DoorKind, connection, tls};
-use crate::request::{Arrival, RequestBody, ResponseBody, Way};
+use super::{Answers, Behind, DoorKind, connection, tls};
+use crate::request::{Arrival, Way};
 
 /// Connections that the kernel holds until we take them: a school's first minute of a lesson at once.
 const BACKLOG: u32 = 1024;
@@ -34,12 +31,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Takes connections until the box is shut down.
 pub(super) async fn accept<S, D>(behind: Arc<Behind<S, D>>, listener: TcpListener, kind: DoorKind)
 where
-    S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send,
+    S: Answers,
     D: Dial,
 {
     loop {
@@ -77,12 +69,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 async fn serve<S, D>(behind: Arc<Behind<S, D>>, stream: TcpStream, peer: SocketAddr, kind: DoorKind, place: Arc<Place>)
 where
-    S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send,
+    S: Answers,
     D: Dial,
 {
     // Answers are written whole; Nagle would only hold back their last segment.

@@ -165,6 +165,25 @@ pub struct Bound {
     options: IngressOptions,
 }
 
+/// What answers requests: the stack. Every service with these types is one.
+pub trait Answers:
+    Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// What stands behind the doors.
 pub struct Inside<S, D> {
     /// The stack that answers every request.
@@ -199,6 +218,28 @@ struct Behind<S, D> {
     on_tunnel: OnTunnel,
 }
 
+impl<S, D> Behind<S, D> {
+    fn new(inside: Inside<S, D>, limits: Limits, operators: Vec<IpNet>) -> Result<Self, IngressError> {
+        let Inside { stack, allowlist, origin, certificates, shutdown, on_tunnel } = inside;
+        let tls = tls::server_config(Arc::clone(&allowlist), Arc::clone(&certificates)).map_err(IngressError::Tls)?;
+        Ok(Self {
+            stack,
+            allowlist,
+            dial: origin,
+            certificates,
+            tls,
+            http: connection::http(&limits),
+            places: Places::new(connections_max(&limits), limits.connections_per_client_max),
+            limits,
+            operators,
+            tasks: TaskTracker::new(),
+            shutdown,
+            cut: CancellationToken::new(),
+            on_tunnel,
+        })
+    }
+}
+
 impl Bound {
     /// The http doors' addresses, with the ports that the system chose where 0 was asked for.
     pub fn http(&self) -> Vec<SocketAddr> {
@@ -226,47 +267,24 @@ impl Bound {
     /// [`IngressError::Tls`], at once, when TLS cannot be set up.
     pub async fn serve<S, D>(self, inside: Inside<S, D>) -> Result<(), IngressError>
     where
-        S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send,
+        S: Answers,
         D: Dial,
     {
-        let IngressOptions { limits, operators, .. } = self.options;
-        let Inside { stack, allowlist, origin, certificates, shutdown, on_tunnel } = inside;
-        let tls = tls::server_config(Arc::clone(&allowlist), Arc::clone(&certificates)).map_err(IngressError::Tls)?;
-        let places = Places::new(connections_max(&limits), limits.connections_per_client_max);
-        let (tasks, cut, http) = (TaskTracker::new(), CancellationToken::new(), connection::http(&limits));
-        let drain = limits.drain();
-        let behind = Arc::new(Behind {
-            stack,
-            allowlist,
-            dial: origin,
-            certificates,
-            tls,
-            http,
-            limits,
-            operators,
-            places,
-            tasks: tasks.clone(),
-            shutdown: shutdown.clone(),
-            cut: cut.clone(),
-            on_tunnel,
-        });
+        let shutdown = inside.shutdown.clone();
+        let behind = Arc::new(Behind::new(inside, self.options.limits, self.options.operators)?);
+        let tasks = behind.tasks.clone();
         for (kind, _, listener) in self.listeners {
             tasks.spawn(listener::accept(Arc::clone(&behind), listener, kind));
         }
         tasks.close();
         shutdown.draining().await;
         tokio::select! {
-            ended = timeout(drain, tasks.wait()) => if ended.is_err() {
+            ended = timeout(behind.limits.drain(), tasks.wait()) => if ended.is_err() {
                 tracing::info!(connections = tasks.len(), "connections that did not end in time are cut");
             },
             () = shutdown.at_once() => {}
         }
-        cut.cancel();
+        behind.cut.cancel();
         tasks.wait().await;
         Ok(())
     }

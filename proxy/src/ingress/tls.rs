@@ -1,11 +1,9 @@
 //! The https door: each connection is decided at its ClientHello, before the box has said a word.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bulaq_allowlist::{Allowlist, HostName, Permit, TlsMode};
-use http::{Request, Response};
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -13,14 +11,13 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tower::Service;
 
 use super::places::Place;
 use super::replay::Replay;
 use super::tunnel::{self, Dial};
-use super::{Behind, client_hello, connection};
+use super::{Answers, Behind, client_hello, connection};
 use crate::ca::{CaError, Certificates};
-use crate::request::{Arrival, RequestBody, ResponseBody, Way};
+use crate::request::{Arrival, Way};
 
 /// The port of https, and the only one that a spliced connection leads to: the ClientHello does not say another.
 const HTTPS_PORT: u16 = 443;
@@ -95,12 +92,7 @@ impl ResolvesServerCert for Resolver {
 /// Serves one connection of the https door.
 pub(super) async fn serve<S, D>(behind: Arc<Behind<S, D>>, mut stream: TcpStream, arrival: Arrival, place: Arc<Place>)
 where
-    S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send,
+    S: Answers,
     D: Dial,
 {
     let mut seen = Vec::with_capacity(2048);
@@ -147,12 +139,7 @@ async fn terminate<S, D>(
     arrival: Arrival,
     place: Arc<Place>,
 ) where
-    S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send,
+    S: Answers,
     D: Dial,
 {
     let acceptor = TlsAcceptor::from(Arc::clone(&behind.tls));

@@ -160,22 +160,6 @@ async fn the_door_says_what_is_wrong() {
     assert!(answer.contains("it is for browsers that are set to use it as their proxy"), "{answer}");
 }
 
-/// An HTTP/2 frame.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32).to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes()[..], payload].concat()
-}
-
-/// A literal field without indexing (RFC 7541 §6.2.2), both parts written out.
-fn literal(name: &str, value: &str) -> Vec<u8> {
-    let mut bytes = vec![0];
-    for part in [name, value] {
-        bytes.push(part.len() as u8);
-        bytes.extend(part.as_bytes());
-    }
-    bytes
-}
-
 #[tokio::test]
 async fn http2_by_prior_knowledge_passes_the_same_checks() {
     let fields = |authority: &str, others: &[(&str, &str)]| {
@@ -209,17 +193,5 @@ async fn http2_by_prior_knowledge_passes_the_same_checks() {
         client.write_all(&end).await.unwrap();
         rest(&mut client).await;
         assert_eq!(test.seen.requests(), seen, "{}", String::from_utf8_lossy(&block));
-    }
-}
-
-/// Reads frames until one fits, or the connection ends.
-async fn read_frames_until(client: &mut TcpStream, is_it: impl Fn(u8, u8) -> bool) {
-    let mut head = [0; 9];
-    while client.read_exact(&mut head).await.is_ok() {
-        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-        let mut payload = vec![0; length];
-        if client.read_exact(&mut payload).await.is_err() || is_it(head[3], head[4]) {
-            return;
-        }
     }
 }

@@ -79,3 +79,58 @@ async fn a_stopping_box_does_not_wait_for_a_client_hello() {
     test.serving.await.unwrap();
     assert_eq!(rest(&mut silent).await, "");
 }
+
+/// One connection of the http door without a socket, so that time can stand still. Gives the client's end, and what
+/// the stack has seen.
+fn without_socket() -> (tokio::io::DuplexStream, Arc<Seen>, JoinHandle<()>) {
+    let (client, ours) = tokio::io::duplex(1024);
+    let seen = Arc::<Seen>::default();
+    let origin = TestOrigin { address: SocketAddr::from(([127, 0, 0, 1], 9)), dialled: Arc::default() };
+    let inside = inside(&seen, Allowlist::default(), origin, None, &Shutdown::new(), Arc::new(|_| ()));
+    let behind = Arc::new(Behind::new(inside, Limits::default(), Vec::new()).unwrap());
+    let arrival =
+        Arrival { way: Way::Reverse, is_secure: false, local_port: 80, server_name: None, may_see_status: false };
+    let place = Places::new(1, 1);
+    let serving = tokio::spawn(async move {
+        let place = place.give(place.free().await, [127, 0, 0, 1].into()).unwrap();
+        connection::serve(behind, ours, arrival, Arc::new(place)).await;
+    });
+    (client, seen, serving)
+}
+
+/// After how many seconds the box ends the connection when the client sends this and then nothing, and the statuses
+/// of its answers.
+async fn ends_after(bytes: &[u8]) -> (u64, Vec<u16>) {
+    let (mut client, _seen, serving) = without_socket();
+    client.write_all(bytes).await.unwrap();
+    let start = tokio::time::Instant::now();
+    let answer = rest(&mut client).await;
+    serving.await.unwrap();
+    (start.elapsed().as_secs(), statuses(&answer))
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_client_holds_a_connection_for_ever() {
+    let Limits { head_wait_s: head, idle_s: idle, request_body_wait_s: body, .. } = Limits::default();
+    let get = b"GET / HTTP/1.1\r\nHost: a.kz\r\n\r\n";
+    let post = b"POST / HTTP/1.1\r\nHost: a.kz\r\nContent-Length: 9\r\n\r\n1234";
+    assert_eq!(ends_after(b"").await, (head, vec![]));
+    assert_eq!(ends_after(b"GET / HTTP/1.1\r\nHost: a.").await, (head, vec![]));
+    // Whether something happened is looked at once in each idle period.
+    assert_eq!(ends_after(get).await, (2 * idle, vec![200]));
+    let (after, answers) = ends_after(&[&get[..], b"GET /"].concat()).await;
+    assert!(after <= 2 * head && answers == [200], "{after} {answers:?}");
+    assert_eq!(ends_after(post).await, (body, vec![400]));
+    assert_eq!(ends_after(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await, (idle, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_origin_is_waited_for() {
+    let (mut client, seen, serving) = without_socket();
+    client.write_all(b"GET /wait HTTP/1.1\r\nHost: a.kz\r\nConnection: close\r\n\r\n").await.unwrap();
+    seen.waiting.notified().await;
+    tokio::time::sleep(Duration::from_secs(2 * Limits::default().idle_s)).await;
+    seen.go_on.notify_one();
+    assert!(rest(&mut client).await.ends_with("waited"));
+    serving.await.unwrap();
+}

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod ending;
+mod floods;
 mod https;
 mod tunnels;
 
@@ -134,6 +135,25 @@ struct TestBox {
     _folder: TempDir,
 }
 
+fn inside(
+    seen: &Arc<Seen>,
+    allowlist: Allowlist,
+    origin: TestOrigin,
+    ca: Option<Arc<Ca>>,
+    shutdown: &Shutdown,
+    on_tunnel: OnTunnel,
+) -> Inside<impl Answers, TestOrigin> {
+    let seen = Arc::clone(seen);
+    Inside {
+        stack: tower::service_fn(move |request| Arc::clone(&seen).answer(request)),
+        allowlist: Arc::new(ArcSwap::from_pointee(allowlist)),
+        origin,
+        certificates: Arc::new(Certificates::new(&[], ca).unwrap()),
+        shutdown: shutdown.clone(),
+        on_tunnel,
+    }
+}
+
 impl TestBox {
     /// Tunnels lead to `origin`.
     async fn start(limits: Limits, origin: SocketAddr) -> Self {
@@ -149,18 +169,9 @@ impl TestBox {
         let dialled = Arc::<Mutex<Vec<String>>>::default();
         let (tell, receipts) = mpsc::unbounded_channel();
         let shutdown = Shutdown::new();
-        let stack = tower::service_fn({
-            let seen = Arc::clone(&seen);
-            move |request| Arc::clone(&seen).answer(request)
-        });
-        let inside = Inside {
-            stack,
-            allowlist: Arc::new(ArcSwap::from_pointee(allowlist)),
-            origin: TestOrigin { address: origin, dialled: Arc::clone(&dialled) },
-            certificates: Arc::new(Certificates::new(&[], Some(Arc::clone(&ca))).unwrap()),
-            shutdown: shutdown.clone(),
-            on_tunnel: Arc::new(move |receipt| tell.send(receipt).unwrap_or_default()),
-        };
+        let origin = TestOrigin { address: origin, dialled: Arc::clone(&dialled) };
+        let on_tunnel: OnTunnel = Arc::new(move |receipt| tell.send(receipt).unwrap_or_default());
+        let inside = inside(&seen, allowlist, origin, Some(Arc::clone(&ca)), &shutdown, on_tunnel);
         let serving = tokio::spawn(async move { bound.serve(inside).await.unwrap() });
         Self { http, https, forward, seen, dialled, receipts, shutdown, serving, ca, _folder: folder }
     }
@@ -197,6 +208,34 @@ async fn read_until(client: &mut (impl AsyncRead + Unpin), end: &str) -> String 
         answer.push(char::from(client.read_u8().await.unwrap()));
     }
     answer
+}
+
+/// An HTTP/2 frame.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes()[..], payload].concat()
+}
+
+/// A literal field without indexing (RFC 7541 §6.2.2), both parts written out.
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    let mut bytes = vec![0];
+    for part in [name, value] {
+        bytes.push(part.len() as u8);
+        bytes.extend(part.as_bytes());
+    }
+    bytes
+}
+
+/// Reads frames until one fits, or the connection ends.
+async fn read_frames_until(client: &mut TcpStream, is_it: impl Fn(u8, u8) -> bool) {
+    let mut head = [0; 9];
+    while client.read_exact(&mut head).await.is_ok() {
+        let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+        let mut payload = vec![0; length];
+        if client.read_exact(&mut payload).await.is_err() || is_it(head[3], head[4]) {
+            return;
+        }
+    }
 }
 
 #[tokio::test]
