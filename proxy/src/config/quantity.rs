@@ -115,7 +115,7 @@ impl fmt::Display for ByteSize {
         let units = SIZE_UNITS[..5].iter().rev();
         let (name, factor) = units.clone().find(|(_, factor)| self.0 >= *factor).unwrap_or(&SIZE_UNITS[0]);
         let tenths = u128::from(self.0) * 10 / u128::from(*factor);
-        let text = if self.0 % factor == 0 {
+        let text = if self.0.is_multiple_of(*factor) {
             format!("{} {name}", self.0 / factor)
         } else {
             format!("{}.{} {name}", tenths / 10, tenths % 10)
@@ -140,7 +140,7 @@ impl fmt::Display for BitRate {
 /// In the largest unit that divides it.
 fn exact(value: u64, units: &[(&str, u64)]) -> String {
     let (name, factor) =
-        units.iter().rev().find(|(_, factor)| value >= *factor && value % factor == 0).unwrap_or(&units[0]);
+        units.iter().rev().find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor)).unwrap_or(&units[0]);
     format!("{} {name}", value / factor)
 }
 
@@ -149,7 +149,7 @@ pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(' ');
         }
         text.push(digit);
