@@ -107,17 +107,27 @@ fn told(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// A process that does not outlive its test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A box that serves until it is dropped or told to stop.
 struct Serving {
-    child: Child,
+    process: Process,
     log: BufReader<std::process::ChildStderr>,
     http: SocketAddr,
 }
 
 impl Serving {
     fn start(folder: &Path) -> Self {
-        let mut child = command(folder, &["serve"]).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut process = Process(command(folder, &["serve"]).stderr(Stdio::piped()).spawn().unwrap());
+        let mut log = BufReader::new(process.0.stderr.take().unwrap());
         let mut http = None;
         loop {
             let mut line = String::new();
@@ -127,7 +137,7 @@ impl Serving {
             }
             if line.contains("proxy is open") {
                 let http = http.expect("the http door opens before the proxy's");
-                return Self { child, log, http };
+                return Self { process, log, http };
             }
         }
     }
@@ -141,7 +151,7 @@ impl Serving {
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
+        let pid = rustix::process::Pid::from_child(&self.process.0);
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
@@ -153,13 +163,6 @@ impl Serving {
             assert!(self.log.read_line(&mut line).unwrap() > 0, "the log ended without {words:?}");
         }
         line
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -211,7 +214,7 @@ fn a_night_by_hand_and_a_day_without_the_portal() {
     assert_eq!(portal.asked.load(Ordering::SeqCst), 4, "what was purged is fetched again");
 
     serving.signal(rustix::process::Signal::TERM);
-    assert!(serving.child.wait().unwrap().success());
+    assert!(serving.process.0.wait().unwrap().success());
     serving.wait_for("closed");
     let ledger: serde_json::Value = serde_json::from_str(&told(folder.path(), &["ledger", "--json"])).unwrap();
     assert_eq!(ledger["all"]["hit"]["requests"], 12, "the count outlives the process");

@@ -206,7 +206,7 @@ impl State {
     }
 
     /// The part of the window that begins at `position`, if it is there.
-    fn from_window(&self, position: u64) -> Option<Bytes> {
+    fn window_at(&self, position: u64) -> Option<Bytes> {
         let mut start = self.window_start;
         for chunk in &self.window {
             let end = start + chunk.len() as u64;
@@ -272,7 +272,7 @@ impl Reader {
         if !state.readers.contains_key(&self.id) {
             return Found::Failed(BodyError::TooSlow);
         }
-        if let Some(chunk) = state.from_window(self.position) {
+        if let Some(chunk) = state.window_at(self.position) {
             return Found::Chunk(chunk);
         }
         if self.position < state.window_start {

@@ -1,7 +1,7 @@
 //! What the tests that use sockets share: an origin that does what a script says, and certificates for it.
 //!
 //! No test sleeps: each waits for an event, and every wait is bounded.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its own part of this module")]
 
 pub mod bulaq;
 pub mod client;
