@@ -165,7 +165,8 @@ async fn follow_up(
 fn may_join(head: &StoredHead, presented: &PresentedRequest<'_>, now: SystemTime) -> bool {
     match look_up(&[head], presented, now) {
         Lookup::Reuse { .. } | Lookup::ReuseWhileRevalidating { .. } | Lookup::Validate { .. } => true,
-        Lookup::Forward { stale, .. } => stale.is_some(),
+        // A guest's copy may stand in when the origin fails, but is no answer for whoever has an account.
+        Lookup::Forward { why, stale } => stale.is_some() && why != ForwardReason::Bypass,
         Lookup::GatewayTimeout => false,
     }
 }

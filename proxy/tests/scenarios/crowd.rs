@@ -183,6 +183,71 @@ async fn pupils_who_ask_at_the_same_moment_see_their_own_marks() {
     }
 }
 
+/// What a portal may say about its personal pages when it forgets `Vary` and `private`.
+const FORGETFUL: &[&str] = &[
+    "",
+    "Cache-Control: max-age=600\r\n",
+    "Cache-Control: max-age=600, must-revalidate\r\nETag: \"same\"\r\n",
+    "Cache-Control: max-age=0, stale-while-revalidate=600\r\nETag: \"same\"\r\n",
+    "Cache-Control: no-cache\r\nETag: \"same\"\r\n",
+    "Cache-Control: immutable, max-age=600\r\n",
+    "Expires: Tue, 07 Apr 2020 00:00:00 GMT\r\nDate: Mon, 06 Apr 2020 03:00:00 GMT\r\n",
+    "Last-Modified: Mon, 06 Apr 2015 00:00:00 GMT\r\nDate: Mon, 06 Apr 2020 03:00:00 GMT\r\n",
+    "ETag: \"same\"\r\nLast-Modified: Mon, 06 Apr 2015 00:00:00 GMT\r\n",
+    "Vary: Accept-Encoding\r\nCache-Control: max-age=600\r\n",
+];
+
+/// How portals call the cookie that says who somebody is; the last ones tell nothing by their names.
+const COOKIES: &[&str] = &["PHPSESSID", "sid", "auth", "kundelik_ticket", "x", "k1"];
+
+/// Two pupils and somebody without an account ask for the same page, in every order that matters.
+#[tokio::test]
+async fn two_pupils_never_see_each_others_answers_in_any_shape() {
+    const ORDERS: [[usize; 3]; 4] = [[1, 2, 0], [0, 1, 2], [1, 0, 2], [2, 1, 0]];
+    const NAMES: [&str; 3] = ["nobody", "aigerim", "daniyar"];
+    const FRESH: &str = "[[site.rule]]\npath = \"/**\"\nfresh-min = \"1h\"\n";
+    for rule in ["", FRESH] {
+        let origin = Origin::start(|seen| {
+            let shape: usize = seen.target().rsplit('/').next().unwrap().parse().unwrap();
+            let cookie = seen.field("cookie").unwrap_or_default();
+            let who = cookie.split_once('=').map_or("nobody", |(_, who)| who);
+            let fields = format!("Content-Type: text/html\r\n{}", FORGETFUL[shape % FORGETFUL.len()]);
+            response("200 OK", &fields, &format!("marks of {who}"))
+        })
+        .await;
+        let bulaq = Bulaq::start(allowlist(&[HOST], rule), &[HOST], origin.address, |_| {}).await;
+        let mut client = Client::connect(bulaq.http).await;
+        let mut page = 0;
+        for cookie in COOKIES {
+            for order in ORDERS {
+                for _ in FORGETFUL {
+                    page += 1;
+                    for who in order {
+                        let field =
+                            if who == 0 { String::new() } else { format!("Cookie: {cookie}={}\r\n", NAMES[who]) };
+                        let told = client.get(HOST, &format!("/{cookie}/{page}"), &field).await.text();
+                        let others = NAMES.iter().enumerate().filter(|&(other, _)| other != who && other != 0);
+                        for (_, other) in others {
+                            let shape = FORGETFUL[page % FORGETFUL.len()];
+                            assert!(
+                                !told.contains(other),
+                                "{}: {told} ({cookie}, {order:?}, {shape:?}, {rule:?})",
+                                NAMES[who]
+                            );
+                        }
+                        let shape = FORGETFUL[page % FORGETFUL.len()];
+                        assert!(
+                            who == 0 || told.contains(NAMES[who]),
+                            "{} has an account: {told} ({cookie}, {order:?}, {shape:?}, {rule:?})",
+                            NAMES[who]
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_origin_that_is_back_is_asked_again_within_five_seconds() {
     let script = |_: &Seen| response("200 OK", "", "back");
