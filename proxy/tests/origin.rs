@@ -438,6 +438,44 @@ async fn many_requests_share_one_http2_connection_and_fail_alone() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_connection_that_fails_does_not_try_again_one_by_one() {
+    // It takes connections and never says a word of TLS.
+    let origin = Origin::start(|_| response("200 OK", "", "ok")).await;
+    let way = way_out(OriginOptions { tls_timeout: Duration::from_millis(300), ..options(&origin) });
+    let permit = secure();
+    let all = futures_util::future::join_all((0..20).map(|_| get(&way, &permit))).await;
+    assert!(all.iter().all(|told| told == "connection timeout"), "{all:?}");
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn many_requests_over_http1_and_tls_open_a_connection_each() {
+    let authority = Authority::default();
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start_tls(authority.acceptor(HOST, &["http/1.1"], |_| {}), move |_| {
+        let mut steps = vec![Step::Wait(held.clone())];
+        steps.extend(response("200 OK", "", "ok"));
+        steps
+    })
+    .await;
+    let way = way_out(OriginOptions {
+        extra_roots: HashMap::from([("portal".to_owned(), vec![authority.write(&folder)])]),
+        ..options(&origin)
+    });
+    let permit = secure();
+    let all = futures_util::future::join_all((0..20).map(|_| get(&way, &permit)));
+    let open = async {
+        origin.has_seen(20).await;
+        gate.open_for_all();
+    };
+    let (all, ()) = tokio::join!(all, open);
+    assert!(all.iter().all(|told| told == "200 ok"), "{all:?}");
+    assert_eq!(origin.connections(), 20);
+}
+
+#[tokio::test]
 async fn an_end_without_farewell_is_no_end_over_tls() {
     let authority = Authority::default();
     let folder = tempfile::tempdir().unwrap();

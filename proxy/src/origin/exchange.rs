@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::body::{Held, OriginBody, WanBytes};
 use super::connection::{Connection, Protocol, Unsent};
@@ -25,9 +25,6 @@ use crate::request::{ForwardError, RequestBody};
 
 /// Interim answers (1xx) to one request. More than a few are a way to keep it busy.
 const INTERIM_MAX: usize = 16;
-
-/// How long a new connection waits for another one to the same origin that may turn out to carry both.
-const GATE_WAIT: Duration = Duration::from_secs(1);
 
 /// The head of a request, ready to be written onto any connection to its origin.
 struct Head {
@@ -162,17 +159,27 @@ impl Inner {
         }
     }
 
-    /// Opens a connection, but first waits a little for one that is being opened already and may carry this too.
+    /// Opens a connection, but lets one that is being opened already finish first: it may carry this request too, and
+    /// if it fails, this one need not fail by itself once more. The wait is bounded by the other's own time-outs.
     async fn open_gated(&self, permit: &Permit, key: &Key) -> Result<Connection, ForwardError> {
         let Some(gate) = self.pool.gate(key) else { return self.open(permit, key).await };
-        let _first = tokio::select! {
-            first = gate.lock() => Some(first),
-            () = sleep(GATE_WAIT) => None,
-        };
-        match self.pool.take(key).await {
-            Some(connection) => Ok(connection),
-            None => self.open(permit, key).await,
+        let came = Instant::now();
+        let mut last_failure = gate.lock().await;
+        if let Some(connection) = self.pool.take(key).await {
+            return Ok(connection);
         }
+        match &*last_failure {
+            Some((at, error)) if *at >= came => return Err(error.clone()),
+            _ => {}
+        }
+        if self.pool.gate(key).is_none() {
+            // One request at a time on each connection, as is known now: all may open theirs at once.
+            drop(last_failure);
+            return self.open(permit, key).await;
+        }
+        let opened = self.open(permit, key).await;
+        *last_failure = opened.as_ref().err().map(|error| (Instant::now(), error.clone()));
+        opened
     }
 
     async fn open(&self, permit: &Permit, key: &Key) -> Result<Connection, ForwardError> {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::connection::{Connection, Protocol};
 use super::options::OriginOptions;
+use crate::request::ForwardError;
 
 /// Origins of which something is remembered; a suffix rule lets clients make up names.
 const ORIGINS_MAX: usize = 4096;
@@ -37,6 +38,9 @@ impl From<&Permit> for Key {
     }
 }
 
+/// Held by the one who opens a connection; remembers when and how the last one failed.
+pub(super) type Gate = Arc<tokio::sync::Mutex<Option<(Instant, ForwardError)>>>;
+
 /// The connections that can be used again.
 pub(super) struct Pool {
     origins: Mutex<HashMap<Key, OneOrigin>>,
@@ -53,7 +57,7 @@ struct OneOrigin {
     idle: Vec<Idle>,
     http2: Option<Http2>,
     speaks: Option<Protocol>,
-    gate: Arc<tokio::sync::Mutex<()>>,
+    gate: Gate,
 }
 
 struct Idle {
@@ -139,7 +143,7 @@ impl Pool {
 
     /// What new connections to this origin wait behind, unless it is known to speak HTTP/1.1: with HTTP/2 the first
     /// one is enough for all who come at the same moment.
-    pub(super) fn gate(&self, key: &Key) -> Option<Arc<tokio::sync::Mutex<()>>> {
+    pub(super) fn gate(&self, key: &Key) -> Option<Gate> {
         if key.scheme == Scheme::Http {
             return None;
         }
