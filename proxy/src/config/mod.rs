@@ -1,6 +1,6 @@
 //! `bulaq.toml`: as written, checked, and then as used.
 //!
-//! [`written`] reads values out of the text and gathers everything that is wrong with it, underlined; [`sections`]
+//! `written` reads values out of the text and gathers everything that is wrong with it, underlined; `sections`
 //! makes of each table the typed options of the room that it is about; [`limits`] has every bound with its reason.
 //! Nothing of the file travels further than this module, and all of it is checked before a socket opens.
 //!

@@ -1,9 +1,9 @@
 //! What an exchange ends in: receipts, added up by site and hour, never by client.
 //!
 //! [`Ledger::add`] takes a [`Receipt`] on the request path: it bumps counters that belong to the running thread
-//! ([`tally`]) and returns. Once a minute, and when the hour turns, what was counted moves into the [`day`] that it
-//! belongs to; a day is one JSON file in `<data>/ledger` ([`file`]). The questions ("what did April save?") are
-//! answered from those files and from what is not yet written ([`totals`]), and shown by [`table`].
+//! (`tally`) and returns. Once a minute, and when the hour turns, what was counted moves into the `day` that it
+//! belongs to; a day is one JSON file in `<data>/ledger` (`file`). The questions ("what did April save?") are
+//! answered from those files and from what is not yet written ([`totals`]), and shown by `table`.
 //!
 //! A site with fewer than ten requests of people is never shown by name: a small number can name a pupil.
 

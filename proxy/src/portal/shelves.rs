@@ -36,7 +36,7 @@ const PAGE_BYTES_MAX: u64 = 2 << 20;
 /// How many stored responses one question to the store asks for.
 const STEP: usize = 512;
 
-/// The list of what is stored, made at most once in [`LISTING_KEPT`] however many ask.
+/// The list of what is stored, made at most once in `LISTING_KEPT` however many ask.
 #[derive(Debug, Default)]
 pub struct Shelves(Mutex<Listing>);
 
@@ -61,7 +61,7 @@ struct ListedSite {
 impl Shelves {
     /// The shelves as seen through the door of `arrival`: one for each host that has stored pages, in the allowlist's order.
     ///
-    /// Whoever comes first after [`LISTING_KEPT`] waits for the new list, and so do those who come meanwhile.
+    /// Whoever comes first after `LISTING_KEPT` waits for the new list, and so do those who come meanwhile.
     pub async fn seen_from(
         &self,
         allowlist: &Allowlist,
