@@ -141,17 +141,17 @@ impl Inner {
         let mut request = head
             .request(connection.protocol(), content)
             .map_err(|_| failed(protocol(host, "its name does not fit into a URL")))?;
-        let too_many = Arc::new(Notify::new());
-        count_interim(&mut request, &too_many);
+        let interim = Interim::count(&mut request);
+        let too_many = || failed(protocol(host, "too many interim answers"));
         let sending = connection.send(host, request);
         tokio::pin!(sending);
         let mut deadline = Instant::now() + after;
         loop {
             tokio::select! {
-                sent = &mut sending => return sent,
+                sent = &mut sending => return if interim.are_too_many() { Err(too_many()) } else { sent },
                 // The origin may well wait for the whole content before it answers.
                 () = moved.notified() => deadline = Instant::now() + after,
-                () = too_many.notified() => return Err(failed(protocol(host, "too many interim answers"))),
+                () = interim.exceeded.notified() => return Err(too_many()),
                 () = sleep_until(deadline) => {
                     return Err(failed(ForwardError::ResponseTimeout { host: host.to_string(), after }));
                 }
@@ -232,13 +232,29 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-fn count_interim(request: &mut Request<Outgoing>, too_many: &Arc<Notify>) {
-    let (count, too_many) = (AtomicUsize::new(0), Arc::clone(too_many));
-    hyper::ext::on_informational(request, move |_| {
-        if count.fetch_add(1, Ordering::Relaxed) >= INTERIM_MAX {
-            too_many.notify_one();
-        }
-    });
+/// The interim answers (1xx) to one request.
+#[derive(Default)]
+struct Interim {
+    seen: AtomicUsize,
+    exceeded: Notify,
+}
+
+impl Interim {
+    fn count(request: &mut Request<Outgoing>) -> Arc<Self> {
+        let interim = Arc::new(Self::default());
+        let counted = Arc::clone(&interim);
+        hyper::ext::on_informational(request, move |_| {
+            counted.seen.fetch_add(1, Ordering::Relaxed);
+            if counted.are_too_many() {
+                counted.exceeded.notify_one();
+            }
+        });
+        interim
+    }
+
+    fn are_too_many(&self) -> bool {
+        self.seen.load(Ordering::Relaxed) > INTERIM_MAX
+    }
 }
 
 fn protocol(host: &HostName, detail: &str) -> ForwardError {
