@@ -13,6 +13,10 @@
 mod common;
 #[path = "scenarios/crowd.rs"]
 mod crowd;
+#[path = "scenarios/files.rs"]
+mod files;
+#[path = "scenarios/limits.rs"]
+mod limits;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -221,7 +225,8 @@ impl Stage {
             if !wrong.is_empty() {
                 return Err(format!("step {}: {}; the client got {answer:?}", index + 1, wrong.join("; ")));
             }
-            self.settle().await;
+            // The store may still be taking what the client has already; the next step must find it there.
+            self.bulaq.has_settled().await;
         }
         Ok(())
     }
@@ -302,14 +307,6 @@ impl Stage {
 
     fn seen(&self) -> Vec<Seen> {
         self.origin.as_ref().map(Origin::seen).unwrap_or_default()
-    }
-
-    /// The store may still be taking what the client has already; the next step must find it there.
-    async fn settle(&self) {
-        let tasks = &self.bulaq.rooms.context.tasks;
-        tasks.close();
-        common::soon("the end of the fills", tasks.wait()).await;
-        tasks.reopen();
     }
 }
 

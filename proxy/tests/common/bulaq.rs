@@ -33,7 +33,8 @@ pub struct Bulaq {
     pub rooms: Rooms,
     shutdown: Shutdown,
     serving: JoinHandle<()>,
-    _folder: TempDir,
+    /// Where it keeps its files.
+    pub folder: Arc<TempDir>,
 }
 
 impl Bulaq {
@@ -44,7 +45,17 @@ impl Bulaq {
         origin: SocketAddr,
         alter: impl FnOnce(&mut RoomOptions),
     ) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(Arc::new(tempfile::tempdir().unwrap()), list, hosts, origin, alter)
+    }
+
+    /// The same in a folder where another box was before.
+    pub fn start_in(
+        folder: Arc<TempDir>,
+        list: Allowlist,
+        hosts: &[&str],
+        origin: SocketAddr,
+        alter: impl FnOnce(&mut RoomOptions),
+    ) -> Self {
         let clock = Clock::held(UNIX_EPOCH + Duration::from_secs(MORNING_S));
         let to = HostOverride { ip: origin.ip(), port: Some(origin.port()) };
         let hosts: HashMap<_, _> = hosts.iter().map(|host| (super::name(host), vec![to])).collect();
@@ -74,7 +85,7 @@ impl Bulaq {
             on_tunnel: Arc::new(|_| {}),
         };
         let serving = tokio::spawn(async move { bound.serve(inside).await.unwrap() });
-        Self { http, forward, clock, rooms, shutdown, serving, _folder: folder }
+        Self { http, forward, clock, rooms, shutdown, serving, folder }
     }
 
     /// Asks it to stop, and goes on: what has begun may finish.
@@ -85,6 +96,22 @@ impl Bulaq {
     /// Waits until it has stopped.
     pub async fn has_stopped(&mut self) {
         soon("the end of the box", &mut self.serving).await.unwrap();
+    }
+
+    /// Stops it in order, and gives back its folder.
+    pub async fn stop(mut self) -> Arc<TempDir> {
+        self.ask_to_stop();
+        self.has_stopped().await;
+        self.rooms.clone().close(super::PATIENCE).await;
+        Arc::clone(&self.folder)
+    }
+
+    /// Waits until the store has everything that clients have.
+    pub async fn has_settled(&self) {
+        let tasks = &self.rooms.context.tasks;
+        tasks.close();
+        soon("the end of the fills", tasks.wait()).await;
+        tasks.reopen();
     }
 }
 
