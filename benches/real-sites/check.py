@@ -30,11 +30,12 @@ daemon off; pid {work}/nginx.pid; error_log {work}/error.log; worker_processes 1
 {user}
 events {{ worker_connections 1024; }}
 http {{
-  include /etc/nginx/mime.types; default_type application/octet-stream; access_log {work}/access-$server_name.log plain;
+  include /etc/nginx/mime.types; default_type application/octet-stream;
   log_format plain '$request_method $status $body_bytes_sent $request_uri';
+  access_log {work}/access-$server_name.log plain;
   client_body_temp_path {work}/t1; proxy_temp_path {work}/t2; fastcgi_temp_path {work}/t3;
   uwsgi_temp_path {work}/t4; scgi_temp_path {work}/t5; sendfile on; keepalive_requests 100000;
-  charset utf-8; charset_types text/html;
+  charset utf-8;
 {servers}
 }}
 """
@@ -47,10 +48,8 @@ data = "{work}/data"
 http = ["127.0.0.1:{http}"]
 [night]
 contact = "check@localhost"
-in-flight-max = 16
-[night.site]
-requests-per-second = 10000
-in-flight-max = 16
+site-requests-max = 16
+site-requests-per-s = 1000
 [origin.hosts]
 {hosts}
 """
@@ -123,9 +122,9 @@ def wget_mirror(work, name, port, start):
     shutil.rmtree(out, ignore_errors=True)
     began = time.monotonic()
     subprocess.run(
-        ["wget", "--mirror", "--page-requisites", "--no-verbose", "-e", "robots=on", "--no-parent" if start.count("/") < 1 else "--no-proxy",
+        ["wget", "--mirror", "--page-requisites", "--no-verbose", "-e", "robots=on", "--no-proxy",
          "--restrict-file-names=nocontrol", "-P", out, "-o", work / f"wget-{name}.log",
-         f"http://{name}.localhost:{port}{start}"], check=False)
+         "--header", f"Host: {name}.localhost", f"http://127.0.0.1:{port}{start}"], check=False)
     return time.monotonic() - began
 
 
@@ -178,8 +177,8 @@ class Box:
         return time.monotonic() - began, result
 
     def serve(self):
-        self.process = subprocess.Popen(self.command("serve"), stdout=subprocess.DEVNULL,
-                                        stderr=open(self.work / "serve.log", "ab"))
+        with open(self.work / "serve.log", "ab") as log:
+            self.process = subprocess.Popen(self.command("serve"), stdout=subprocess.DEVNULL, stderr=log)
         wait_for(self.http)
 
     def stop(self, sig=signal.SIGTERM):
