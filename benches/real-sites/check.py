@@ -49,7 +49,7 @@ http = ["127.0.0.1:{http}"]
 [night]
 contact = "check@localhost"
 site-requests-max = 16
-site-requests-per-s = 1000
+site-requests-per-s = 1000000
 [origin.hosts]
 {hosts}
 """

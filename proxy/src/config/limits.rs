@@ -153,7 +153,7 @@ pub const SITE_BYTES_MAX: Limit<ByteSize> = bytes(MIB, 16 * GIB, 16 * TIB);
 pub const SITE_REQUESTS_MAX: Limit<u64> = Limit::new(1, 4, 64);
 
 /// `site-requests-per-s`, unless it is off. A class that clicks asks for more.
-pub const SITE_REQUESTS_PER_S: Limit<f64> = Limit::new(0.01, 8.0, 1_000.0);
+pub const SITE_REQUESTS_PER_S: Limit<f64> = Limit::new(0.01, 8.0, 1_000_000.0);
 
 /// `reports-kept`: a month of nights.
 pub const REPORTS_KEPT: Limit<u64> = Limit::new(1, 30, 3_660);
