@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use bulaq::request::Source;
+use bulaq::request::{Source, Way};
 use common::origin::{Gate, Origin, Step, response, send};
 use common::rooms::TestBox;
 use http::Method;
@@ -81,4 +81,37 @@ async fn a_host_that_is_not_listed_gets_a_page_and_no_connection() {
     assert!(told.text().contains("games.test"));
     assert_eq!(told.headers["content-language"], "ru");
     assert_eq!(origin.connections(), 0);
+}
+
+/// The night notes down what is done; before, `kill -9` could leave the note without the page.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_night_sees_the_end_of_a_page_only_when_it_is_stored() {
+    let origin = Origin::start(|seen| fresh(&format!("the page {}", seen.target()))).await;
+    let the_box = TestBox::open(HOST, "", origin.address).await;
+    for n in 0..20 {
+        let url = format!("http://lesson.test/{n}");
+        let told = the_box.ask_by(Way::Night, Method::GET, &url, &[]).await;
+        assert_eq!(told.text(), format!("the page /{n}"));
+        assert!(the_box.rooms.context.store.find_in_memory(&key_of(&url)).is_some(), "{url} is not stored yet");
+    }
+}
+
+fn key_of(url: &str) -> bulaq_cache_policy::CacheKey {
+    bulaq_cache_policy::CacheKey::new(&url.parse().unwrap(), &bulaq_cache_policy::SiteRule::default()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_new_allowlist_calls_private_is_not_served_from_the_store() {
+    let origin = Origin::start(|_| response("200 OK", "Cache-Control: private\r\n", "a page")).await;
+    let rule = "[[site.rule]]\npath = \"/**\"\nanonymous = true\nfresh-min = \"1h\"\n";
+    let the_box = TestBox::open(HOST, rule, origin.address).await;
+    the_box.get("http://lesson.test/a").await;
+    the_box.settled().await;
+    assert_eq!(the_box.get("http://lesson.test/a").await.handled.unwrap().source, Source::Hit);
+
+    the_box.rooms.reload(common::allowlist(HOST, ""));
+    let told = the_box.get("http://lesson.test/a").await;
+    assert_eq!(told.handled.unwrap().source, Source::Origin);
+    let left = the_box.rooms.context.store.list(None, None, 10).await;
+    assert_eq!(left.listed, [], "it left the disk, too");
 }

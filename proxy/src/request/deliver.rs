@@ -46,6 +46,11 @@ impl Content {
         }
     }
 
+    /// All of it. Of one that is arriving the end is not taken from its announced length: it ends when the fill does.
+    async fn whole_body(self) -> io::Result<ResponseBody> {
+        self.body(0..u64::MAX).await
+    }
+
     async fn body(self, range: Range<u64>) -> io::Result<ResponseBody> {
         match self {
             Self::Stored(stored) => Ok(StoredBody::open(&stored, range).await?.boxed_unsync()),
@@ -83,7 +88,7 @@ pub async fn deliver(
                 headers.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
             }
             let is_empty = request.method == Method::HEAD || has_no_content(status);
-            let body = if is_empty { no_content() } else { content.body(0..length.unwrap_or(u64::MAX)).await? };
+            let body = if is_empty { no_content() } else { content.whole_body().await? };
             Ok(response(status, headers, body))
         }
     }
@@ -111,7 +116,7 @@ async fn parts(
 ) -> io::Result<Response<ResponseBody>> {
     let Content::Stored(stored) = content else {
         set_length(&mut headers, Some(length));
-        return Ok(response(StatusCode::OK, headers, content.body(0..length).await?));
+        return Ok(response(StatusCode::OK, headers, content.whole_body().await?));
     };
     // Unguessable, so that no content can contain it on purpose.
     let boundary = format!("{:016x}{:016x}", RandomState::new().hash_one(1), RandomState::new().hash_one(2));

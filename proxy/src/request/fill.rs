@@ -249,7 +249,18 @@ impl Flight {
                 Err(error) => return pen.fail(error),
             }
         }
-        pen.complete();
+        // A pupil gets the last byte at once. The night gets it when the store has the whole: it notes down what is done,
+        // and a power cut must not leave a note without the page.
+        if self.asked.arrival.way == Way::Night {
+            self.keep(fill).await;
+            pen.complete();
+        } else {
+            pen.complete();
+            self.keep(fill).await;
+        }
+    }
+
+    async fn keep(&self, fill: Option<Fill>) {
         let Some(fill) = fill else { return };
         match fill.finish().await {
             Ok(stored) => self.pin(&stored).await,

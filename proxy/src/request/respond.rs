@@ -219,7 +219,13 @@ async fn find(context: &Context, asked: &Arc<Asked>) -> Variants {
     }
     let (asked, policy) = (asked.clone(), context.options.policy.clone());
     let key = asked.key.clone();
-    context.store.find(&key, move |parts| StoredHead::from_parts(parts, &asked.rule, &policy)).await
+    let variants = context.store.find(&key, move |parts| StoredHead::from_parts(parts, &asked.rule, &policy)).await;
+    // Under a list that was edited since, what was stored may not have been.
+    if variants.iter().any(|stored| stored.head.not_storable().is_some()) {
+        context.store.remove(&key).await;
+        return Variants::from([]);
+    }
+    variants
 }
 
 fn decide(variants: &Variants, presented: &PresentedRequest<'_>, now: SystemTime) -> Lookup {

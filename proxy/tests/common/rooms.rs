@@ -67,13 +67,18 @@ impl TestBox {
 
     /// Sends a request through the stack as a client of the reverse door and reads the answer to its end.
     pub async fn ask(&self, method: Method, url: &str, fields: &[(&str, &str)]) -> Told {
+        self.ask_by(Way::Forward, method, url, fields).await
+    }
+
+    /// The same by another door.
+    pub async fn ask_by(&self, way: Way, method: Method, url: &str, fields: &[(&str, &str)]) -> Told {
         let mut request = Request::builder().method(method).uri(url);
         for (field, value) in fields {
             request = request.header(*field, *value);
         }
         let mut request = request.body(empty()).unwrap();
         request.extensions_mut().insert(Arrival {
-            way: Way::Forward,
+            way,
             is_secure: false,
             local_port: 8000,
             server_name: None,
