@@ -182,6 +182,20 @@ fn a_box_is_set_up_and_checked() {
     assert!(findings.contains("did you mean `memory`?"), "{findings}");
     assert!(findings.contains("etc/bulaq.toml:2:8"), "{findings}");
 
+    let config = r#"
+[tls.certificates."lessons.example.kz"]
+certificate = "nowhere.pem"
+key = "nowhere.key"
+[origin.hosts]
+"other.example.kz" = "192.0.2.7"
+"#;
+    fs::write(folder.path().join("etc/bulaq.toml"), config).unwrap();
+    let unreadable = bulaq(folder.path(), &["serve", "--check", "--config", "etc/bulaq.toml"]);
+    assert_eq!(unreadable.status.code(), Some(1));
+    let told = String::from_utf8(unreadable.stderr).unwrap();
+    assert!(told.contains("names other.example.kz, which is of no site"), "{told}");
+    assert!(told.contains("etc/nowhere.pem"), "{told}");
+
     let missing = bulaq(folder.path(), &["serve"]);
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8(missing.stderr).unwrap().contains("`bulaq init FOLDER` writes one"));

@@ -2,9 +2,14 @@
 
 use std::process::ExitCode;
 
+use bulaq_allowlist::{Allowlist, HostName};
+
 use super::configured::{ConfigArg, allowlist};
+use crate::ca::Certificates;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::quantity::{ByteSize, counted};
+use crate::origin::Origin;
 
 /// How to run.
 #[derive(Debug, clap::Args)]
@@ -26,16 +31,30 @@ pub(super) struct ServeArgs {
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.load()?;
     let list = allowlist(&config.allowlist)?;
-    for warning in config.machine_warnings() {
+    for warning in config.machine_warnings().into_iter().chain(unknown_sites(&config, &list)) {
         eprintln!("warning: {warning}");
     }
     if args.check {
+        // The files that the configuration names are read as at a start; nothing is opened or written.
+        Certificates::new(&config.certificates, None)?;
+        Origin::new(config.origin.clone(), Clock::system())?;
         println!("{}", summary(&config, list.sites().len()));
         return Ok(ExitCode::SUCCESS);
     }
     crate::telemetry::start(&config.log);
     crate::operate::run::run(config, list).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Names in the configuration that no site of the allowlist has.
+fn unknown_sites(config: &Config, list: &Allowlist) -> Vec<String> {
+    let unknown_site = |name: &&String| list.site(name).is_none();
+    let roots = config.origin.extra_roots.keys().filter(unknown_site);
+    let roots = roots.map(|name| format!("[origin.extra-roots] names {name}, which is no site of the allowlist"));
+    let unknown_host = |host: &&HostName| list.site_of(host).is_none();
+    let hosts = config.origin.hosts.keys().filter(unknown_host);
+    let hosts = hosts.map(|host| format!("[origin.hosts] names {host}, which is of no site of the allowlist"));
+    roots.chain(hosts).collect()
 }
 
 /// What a good configuration means, in a few lines.

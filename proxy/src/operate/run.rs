@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulaq_allowlist::{Allowlist, Permit, Traffic};
-use tokio::net::TcpStream;
+use bulaq_allowlist::{Allowlist, Traffic};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -16,11 +15,10 @@ use super::socket_path;
 use crate::ca::{Ca, CaError, Certificates};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ingress::{Bound, Dial, Ingress, IngressError, Inside, OnTunnel, TunnelReceipt};
+use crate::ingress::{Bound, Ingress, IngressError, Inside, OnTunnel, TunnelReceipt};
 use crate::ledger::{Ledger, Receipt};
-use crate::origin::Origin;
 use crate::prefetch::progress::LogLines;
-use crate::request::{ForwardError, Source};
+use crate::request::Source;
 use crate::serve::OpenError;
 use crate::shutdown::Shutdown;
 
@@ -109,7 +107,7 @@ impl Opened {
         let inside = Inside {
             stack: desk.rooms().stack.clone(),
             allowlist: Arc::clone(&context.allowlist),
-            origin: Door(context.origin.clone()),
+            origin: context.origin.clone(),
             certificates,
             shutdown: shutdown.clone(),
             on_tunnel: receipts_of_tunnels(Arc::clone(&context.ledger)),
@@ -134,16 +132,6 @@ impl Opened {
         desk.rooms().clone().close(CLOSE_WAIT).await;
         info!("closed");
         Ok(served?)
-    }
-}
-
-/// The one door out, as tunnels use it.
-#[derive(Clone)]
-struct Door(Origin);
-
-impl Dial for Door {
-    async fn dial(&self, permit: &Permit) -> Result<TcpStream, ForwardError> {
-        self.0.connect(permit).await
     }
 }
 

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use bulaq_allowlist::{Allowlist, Permit};
-use tokio::net::TcpStream;
+use bulaq_allowlist::Allowlist;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -16,13 +15,12 @@ use super::folder::ALLOWLIST;
 use crate::ca::Certificates;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ingress::{Bound, Dial, Ingress, IngressError, Inside};
+use crate::ingress::{Bound, Ingress, IngressError, Inside};
 use crate::ledger::{Period, Totals};
-use crate::origin::Origin;
 use crate::prefetch::Night;
 use crate::prefetch::progress::Progress;
 use crate::prefetch::report::NightReport;
-use crate::request::{ForwardError, Stack};
+use crate::request::Stack;
 use crate::serve::{RoomOptions, Rooms};
 use crate::shutdown::Shutdown;
 
@@ -90,23 +88,13 @@ impl School {
         let inside = Inside {
             stack: self.rooms.stack.clone(),
             allowlist: Arc::clone(&context.allowlist),
-            origin: Tunnels(context.origin.clone()),
+            origin: context.origin.clone(),
             certificates: Arc::new(Certificates::new(&[], None)?),
             shutdown: shutdown.clone(),
             on_tunnel: Arc::new(|_| {}), // no site of the demo is spliced
         };
         let serving = tokio::spawn(self.bound.serve(inside));
         Ok(Open { rooms: self.rooms, address, serving, shutdown })
-    }
-}
-
-/// The doors' way to origins, for tunnels.
-#[derive(Clone)]
-struct Tunnels(Origin);
-
-impl Dial for Tunnels {
-    async fn dial(&self, permit: &Permit) -> Result<TcpStream, ForwardError> {
-        self.0.connect(permit).await
     }
 }
 
