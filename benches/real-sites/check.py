@@ -220,6 +220,79 @@ def check_whole(origin, box, work, verdicts):
         verdicts.append((f"{name}: no body twice", again_bodies == 0))
 
 
+class Browser:
+    """Headless Chromium behind chromedriver, spoken to over its own protocol (W3C WebDriver)."""
+
+    def __init__(self, work):
+        self.port = free_port()
+        self.driver = subprocess.Popen(["chromedriver", f"--port={self.port}"], stdout=subprocess.DEVNULL)
+        wait_for(self.port)
+        arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+                     "--disable-background-networking", "--disable-component-update", f"--user-data-dir={work}/chromium"]
+        self.session = self.call("POST", "/session", {"capabilities": {"alwaysMatch": {
+            "browserName": "chrome", "goog:chromeOptions": {"args": arguments},
+            "goog:loggingPrefs": {"performance": "ALL"}}}})["sessionId"]
+
+    def call(self, method, path, body=None):
+        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        conn.request(method, path, json.dumps(body) if body is not None else None, {"Content-Type": "application/json"})
+        return json.loads(conn.getresponse().read())["value"]
+
+    def open(self, url):
+        """Opens a page; (requests that ended well, what failed)."""
+        own = f"/session/{self.session}"
+        self.call("POST", f"{own}/url", {"url": url})
+        good, failed, urls = 0, [], {}
+        for entry in self.call("POST", f"{own}/se/log", {"type": "performance"}):
+            message = json.loads(entry["message"])["message"]
+            parameters = message["params"]
+            if message["method"] == "Network.requestWillBeSent":
+                urls[parameters["requestId"]] = parameters["request"]["url"]
+            elif message["method"] == "Network.responseReceived":
+                status = parameters["response"]["status"]
+                good += status < 400
+                if status >= 400:
+                    failed.append(parameters["response"]["url"])
+            elif message["method"] == "Network.loadingFailed":
+                failed.append(urls.get(parameters["requestId"], ""))
+        return good, failed
+
+    def close(self):
+        self.call("DELETE", f"/session/{self.session}")
+        self.driver.terminate()
+        self.driver.wait()
+
+
+def check_browser(origin, box, work, sites, pages, verdicts):
+    """With the origin stopped: random pages of each site in a real browser, and what failed to load.
+
+    What the origin itself does not have (pages refer to missing fonts and scripts) can't be had from the box either, and
+    other hosts are not on the list: neither counts.
+    """
+    box.serve()
+    browser = Browser(work)
+    try:
+        for name in sites:
+            paths = [path for path in urls_of_wget(work, name) if path.split("?")[0].endswith((".html", "/"))]
+            good, failed = 0, []
+            for path in random.sample(paths, min(pages, len(paths))):
+                more, bad = browser.open(f"http://{name}.localhost:{box.http}{path}")
+                good, failed = good + more, failed + bad
+            host = f"http://{name}.localhost:{box.http}"
+            asked = {url[len(host):] for url in failed if url.startswith(host)}
+            origin.start()
+            lost = [path for path in asked if ask(origin.port, f"{name}.localhost", path)[0] < 400]
+            origin.stop()
+            print(f"{name}: Chromium opened {min(pages, len(paths))} pages: {good} requests answered, {len(lost)} failed "
+                  f"that the origin would have answered ({len(asked)} that it does not have either)")
+            for path in lost[:10]:
+                print(f"    {path}")
+            verdicts.append((f"{name}: no failed request in Chromium", not lost))
+    finally:
+        browser.close()
+        box.stop()
+
+
 def check_time(binary, verdicts, pages=4000, rounds=3):
     with tempfile.TemporaryDirectory(prefix="bulaq-time-") as folder:
         work = pathlib.Path(folder)
@@ -299,6 +372,7 @@ def main():
     arguments.add_argument("binary", type=lambda text: str(pathlib.Path(text).resolve()))
     arguments.add_argument("--site", action="append", choices=SITES, help="only this site")
     arguments.add_argument("--kill", type=int, default=0, metavar="N")
+    arguments.add_argument("--browser", type=int, default=0, metavar="N", help="open N pages of each site in Chromium")
     arguments.add_argument("--time", action="store_true")
     arguments.add_argument("--keep", type=pathlib.Path, help="a folder for what is made on the way, kept")
     options = arguments.parse_args()
@@ -308,18 +382,20 @@ def main():
     verdicts = []
     work = options.keep or pathlib.Path(tempfile.mkdtemp(prefix="bulaq-real-"))
     work.mkdir(parents=True, exist_ok=True)
-    if options.site is None or options.site:
-        sites = {}
-        for name in options.site or SITES:
-            root, start, package = SITES[name]
-            if not os.path.isdir(root):
-                sys.exit(f"missing: {root}; apt-get install {package}")
-            sites[name] = (root, start)
-        origin = Origin(work, sites)
-        try:
-            check_whole(origin, Box(options.binary, work, origin), work, verdicts)
-        finally:
-            origin.stop()
+    sites = {}
+    for name in options.site or SITES:
+        root, start, package = SITES[name]
+        if not os.path.isdir(root):
+            sys.exit(f"missing: {root}; apt-get install {package}")
+        sites[name] = (root, start)
+    origin = Origin(work, sites)
+    box = Box(options.binary, work, origin)
+    try:
+        check_whole(origin, box, work, verdicts)
+    finally:
+        origin.stop()
+    if options.browser:
+        check_browser(origin, box, work, sites, options.browser, verdicts)
     if options.kill:
         check_kill(options.binary, options.kill, verdicts)
     if options.time:
