@@ -407,7 +407,7 @@ async fn an_origin_must_prove_who_it_is_before_it_hears_anything() {
 async fn many_requests_share_one_http2_connection_and_fail_alone() {
     let authority = Authority::default();
     let folder = tempfile::tempdir().unwrap();
-    let origin = common::h2::Origin::start(authority.acceptor(HOST, &["h2"], |_| {})).await;
+    let origin = common::h2::Origin::start(authority.acceptor(HOST, &["h2"], |_| {}), usize::MAX).await;
     let to = HostOverride { ip: origin.address.ip(), port: Some(origin.address.port()) };
     let way = way_out(OriginOptions {
         hosts: HashMap::from([(common::name(HOST), vec![to])]),
@@ -435,6 +435,30 @@ async fn many_requests_share_one_http2_connection_and_fail_alone() {
     for gone in ["host", "connection", "x-hop"] {
         assert!(seen.headers.get(gone).is_none(), "{gone}");
     }
+}
+
+#[tokio::test]
+async fn what_an_http2_origin_did_not_process_is_asked_again() {
+    let authority = Authority::default();
+    let folder = tempfile::tempdir().unwrap();
+    let origin = common::h2::Origin::start(authority.acceptor(HOST, &["h2"], |_| {}), 5).await;
+    let to = HostOverride { ip: origin.address.ip(), port: Some(origin.address.port()) };
+    let way = way_out(OriginOptions {
+        hosts: HashMap::from([(common::name(HOST), vec![to])]),
+        extra_roots: HashMap::from([("portal".to_owned(), vec![authority.write(&folder)])]),
+        ..OriginOptions::default()
+    });
+    let permit = secure();
+    assert_eq!(told(&way, &permit, request(Method::GET, "/refused-first")).await, "200 hello");
+    assert_eq!(told(&way, &permit, request(Method::POST, "/a")).await, "200 hello");
+    // A night: a few at a time, over many connections that the origin ends in order.
+    let night = (0..6).map(|_| async {
+        for _ in 0..20 {
+            assert_eq!(told(&way, &permit, request(Method::GET, "/a")).await, "200 hello");
+        }
+    });
+    futures_util::future::join_all(night).await;
+    assert!(origin.connections() > 5, "{}", origin.connections());
 }
 
 #[tokio::test]

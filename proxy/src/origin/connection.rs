@@ -1,6 +1,7 @@
 //! One connection that speaks HTTP.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bulaq_allowlist::HostName;
@@ -47,6 +48,8 @@ pub(super) struct Connection {
     pub(super) keep_alive: Option<Duration>,
     /// How long a packet takes there and back, as seen when connecting.
     round_trip: Duration,
+    /// The same for all handles to one connection.
+    identity: Arc<()>,
 }
 
 enum Sender {
@@ -60,8 +63,19 @@ pub(super) struct Unsent {
     pub(super) error: ForwardError,
     /// The request, when not one byte of it was written.
     pub(super) request: Option<Request<Outgoing>>,
-    /// Whether the connection was lost in a way that lets one believe that the origin never saw the request.
-    pub(super) is_lost_unseen: bool,
+    /// What became of it at the origin.
+    pub(super) fate: Fate,
+}
+
+/// What is known of a request that got no response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// The origin says that it did nothing with it (RFC 9113 §8.7).
+    NotProcessed,
+    /// The connection was lost in a way that lets one believe that the origin never saw it.
+    LostUnseen,
+    /// The origin may have seen it.
+    Unknown,
 }
 
 impl Connection {
@@ -104,7 +118,7 @@ impl Connection {
                 Sender::Http2(sender)
             }
         };
-        Ok(Self { sender, is_reused: false, keep_alive: None, round_trip })
+        Ok(Self { sender, is_reused: false, keep_alive: None, round_trip, identity: Arc::default() })
     }
 
     pub(super) fn protocol(&self) -> Protocol {
@@ -123,8 +137,14 @@ impl Connection {
                 is_reused: true,
                 keep_alive: None,
                 round_trip: self.round_trip,
+                identity: Arc::clone(&self.identity),
             }),
         }
+    }
+
+    /// Whether both are handles to one connection.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.identity, &other.identity)
     }
 
     /// Whether it is known to be gone.
@@ -159,10 +179,15 @@ impl Connection {
             Sender::Http2(sender) => sender.try_send_request(request).await,
         };
         let response = sent.map_err(|mut failed| {
-            let is_lost_unseen = is_reset(failed.error()) || begun.elapsed() < self.crossing_time();
-            let error = of_hyper(host, failed.error());
+            let cause = failed.error();
+            let error = of_hyper(host, cause);
             let is_lost = matches!(error, ForwardError::ConnectionTerminated { .. });
-            Unsent { error, request: failed.take_message(), is_lost_unseen: is_lost && is_lost_unseen }
+            let fate = match is_lost {
+                true if is_not_processed(cause) => Fate::NotProcessed,
+                true if is_reset(cause) || begun.elapsed() < self.crossing_time() => Fate::LostUnseen,
+                _ => Fate::Unknown,
+            };
+            Unsent { error, request: failed.take_message(), fate }
         })?;
         self.keep_alive = keep_alive(response.headers());
         Ok(response)
@@ -182,6 +207,15 @@ fn is_reset(error: &hyper::Error) -> bool {
     causes(error)
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|error| matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe))
+}
+
+/// The origin refused the stream, or ended the connection in order before it came to it. Servers do the latter after
+/// some hundred or thousand requests on one connection, and a night meets that often.
+fn is_not_processed(error: &hyper::Error) -> bool {
+    causes(error).filter_map(|cause| cause.downcast_ref::<h2::Error>()).any(|error| {
+        let is_orderly_end = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        error.is_remote() && (is_orderly_end || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
 }
 
 fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::body::{Held, OriginBody, WanBytes};
-use super::connection::{Connection, Protocol, Unsent};
+use super::connection::{Connection, Fate, Protocol, Unsent};
 use super::outgoing::Outgoing;
 use super::pool::Key;
 use super::shield::Slot;
@@ -109,19 +109,23 @@ impl Inner {
             Some(connection) => connection,
             None => self.open_gated(permit, key).await?,
         };
-        let can_repeat = content.is_empty() && is_safe(&head.method);
+        let (is_empty, is_safe) = (content.is_empty(), is_safe(&head.method));
         let unsent = match self.send_on(&mut connection, &key.host, head, content).await {
             Ok(response) => return Ok((connection, response)),
             Err(unsent) => unsent,
         };
-        let content = match unsent.request {
-            // Only a connection that was there before can have died before the request reached the origin.
-            _ if !connection.is_reused => return Err(unsent.error),
-            Some(unwritten) => unwritten.into_body(),
-            None if can_repeat && unsent.is_lost_unseen => Outgoing::empty(),
-            None => return Err(unsent.error),
+        let content = match (unsent.request, unsent.fate) {
+            // Only a connection that was there before can have died before the request was written.
+            (Some(unwritten), _) if connection.is_reused => unwritten.into_body(),
+            (None, Fate::NotProcessed) if is_empty => Outgoing::empty(),
+            (None, Fate::LostUnseen) if is_empty && is_safe && connection.is_reused => Outgoing::empty(),
+            _ => return Err(unsent.error),
         };
-        let mut connection = self.open(permit, key).await?;
+        self.pool.forget(key, &connection);
+        let mut connection = match connection.protocol() {
+            Protocol::Http1 => self.open(permit, key).await?,
+            Protocol::Http2 => self.open_gated(permit, key).await?,
+        };
         match self.send_on(&mut connection, &key.host, head, content).await {
             Ok(response) => Ok((connection, response)),
             Err(unsent) => Err(unsent.error),
@@ -135,7 +139,7 @@ impl Inner {
         head: &Head,
         content: Outgoing,
     ) -> Result<Response<Incoming>, Unsent> {
-        let failed = |error| Unsent { error, request: None, is_lost_unseen: false };
+        let failed = |error| Unsent { error, request: None, fate: Fate::Unknown };
         let after = self.options.head_timeout;
         let moved = content.moved();
         let mut request = head

@@ -100,8 +100,9 @@ impl Origin {
     /// Only method, path, query, fields and content are taken from the request; scheme, host and port are the
     /// permit's. The response carries [`WanBytes`] among its extensions and only end-to-end fields.
     ///
-    /// A request without content and with a safe method is sent a second time when a connection of the pool was lost
-    /// before the origin can have seen it; nothing else is repeated.
+    /// A request is sent a second time, once, when nothing of it was written, when the origin says that it did nothing
+    /// with it, or, without content and with a safe method, when a connection of the pool was lost before the origin can
+    /// have seen it. Nothing else is repeated.
     ///
     /// # Errors
     /// [`ForwardError`], in RFC 9209's words.

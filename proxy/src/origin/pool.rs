@@ -141,6 +141,15 @@ impl Pool {
         }
     }
 
+    /// Gives an HTTP/2 connection to nobody any more; what is under way on it goes on.
+    pub(super) fn forget(&self, key: &Key, connection: &Connection) {
+        if let Some(origin) = self.lock().get_mut(key)
+            && origin.http2.as_ref().is_some_and(|http2| http2.connection.is_same(connection))
+        {
+            origin.http2 = None;
+        }
+    }
+
     /// What new connections to this origin wait behind, unless it is known to speak HTTP/1.1: with HTTP/2 the first
     /// one is enough for all who come at the same moment.
     pub(super) fn gate(&self, key: &Key) -> Option<Gate> {

@@ -1,6 +1,5 @@
 //! An origin that speaks HTTP/2 over TLS.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -34,8 +34,10 @@ impl Drop for Origin {
 }
 
 impl Origin {
-    /// `/cut` resets the stream after five bytes, `/short` ends it before its length; all else is answered with `hello`.
-    pub async fn start(acceptor: TlsAcceptor) -> Self {
+    /// `/cut` resets the stream after five bytes, `/short` ends it before its length, `/refused-first` refuses the first
+    /// request without looking at it; all else is answered with `hello`. A connection is ended in order after
+    /// `requests_max` of them.
+    pub async fn start(acceptor: TlsAcceptor, requests_max: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (connections, seen) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<Parts>>>::default());
@@ -47,15 +49,29 @@ impl Origin {
                 let (acceptor, noted) = (acceptor.clone(), Arc::clone(&noted));
                 tasks.spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
-                    let service = service_fn(move |request: Request<Incoming>| {
+                    let (count, enough) = (AtomicUsize::new(0), Notify::new());
+                    let service = service_fn(|request: Request<Incoming>| {
                         let (parts, _) = request.into_parts();
-                        let answer = answer(parts.uri.path());
-                        noted.lock().unwrap().push(parts);
-                        async { Ok::<_, Infallible>(answer) }
+                        let path = parts.uri.path().to_owned();
+                        let mut seen = noted.lock().unwrap();
+                        let is_first = seen.iter().all(|seen| seen.uri.path() != path);
+                        seen.push(parts);
+                        if count.fetch_add(1, Ordering::SeqCst) + 1 == requests_max {
+                            enough.notify_one();
+                        }
+                        let refused = path == "/refused-first" && is_first;
+                        let told =
+                            if refused { Err(h2::Error::from(h2::Reason::REFUSED_STREAM)) } else { Ok(answer(&path)) };
+                        async { told }
                     });
-                    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service);
+                    tokio::pin!(connection);
+                    tokio::select! {
+                        _ = &mut connection => return,
+                        () = enough.notified() => connection.as_mut().graceful_shutdown(),
+                    }
+                    let _ = connection.await;
                 });
             }
         });
