@@ -8,34 +8,53 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 /// A portal of three pages on a free port; counts what it was asked for pages.
 struct Portal {
     address: SocketAddr,
     asked: Arc<AtomicUsize>,
+    /// Hears of each request for a page that the portal holds back.
+    held: mpsc::Receiver<TcpStream>,
 }
 
 impl Portal {
     fn start() -> Self {
+        Self::holding("")
+    }
+
+    /// One that never answers when asked for this path.
+    fn holding(path: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&asked);
+        let (hold, held) = mpsc::channel();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                answer(&stream.unwrap(), &counter);
+                let stream = stream.unwrap();
+                let request = head_of(&stream);
+                if !path.is_empty() && request.starts_with(&format!("GET {path} ")) {
+                    let _ = hold.send(stream);
+                } else {
+                    answer(&stream, &request, &counter);
+                }
             }
         });
-        Self { address, asked }
+        Self { address, asked, held }
     }
 }
 
-fn answer(mut stream: &TcpStream, asked: &AtomicUsize) {
+fn head_of(stream: &TcpStream) -> String {
     let mut reader = BufReader::new(stream);
     let mut request = String::new();
     while reader.read_line(&mut request).is_ok_and(|length| length > 2) {}
+    request
+}
+
+fn answer(mut stream: &TcpStream, request: &str, asked: &AtomicUsize) {
     let pages = HashMap::from([
         ("/", "<title>Start</title><a href=/a>A</a><a href=/b>B</a>"),
         ("/a", "<title>A</title>lesson a"),
@@ -107,8 +126,20 @@ fn told(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Longest wait for something that happens at once on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A process that does not outlive its test.
 struct Process(Child);
+
+impl Process {
+    fn wait_with_output(mut self) -> Output {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        self.0.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+        self.0.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+        Output { status: self.0.wait().unwrap(), stdout, stderr }
+    }
+}
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -233,6 +264,29 @@ fn a_night_by_hand_and_a_day_without_the_portal() {
     let ledger: serde_json::Value = serde_json::from_str(&told(folder.path(), &["ledger", "--json"])).unwrap();
     assert_eq!(ledger["all"]["hit"]["requests"], 12, "the count outlives the process");
     assert_eq!(bulaq(folder.path(), &["status"]).status.code(), Some(1));
+}
+
+#[test]
+fn an_interrupted_night_says_so_and_the_next_one_goes_on() {
+    let portal = Portal::holding("/b");
+    let folder = box_for(portal.address);
+    let night = command(folder.path(), &["prefetch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let night = Process(night);
+    let held = portal.held.recv_timeout(PATIENCE).expect("the night asks for the page that is held back");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&night.0), rustix::process::Signal::INT).unwrap();
+    let ended = night.wait_with_output();
+    drop(held);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let report = told(folder.path(), &["report"]);
+    assert!(report.contains("stopped"), "{report}");
+
+    let whole = Portal::start();
+    let config = fs::read_to_string(folder.path().join("bulaq.toml")).unwrap();
+    let config = config.replace(&portal.address.to_string(), &whole.address.to_string());
+    fs::write(folder.path().join("bulaq.toml"), config).unwrap();
+    let report = told(folder.path(), &["prefetch"]);
+    assert!(report.contains("resumed: complete"), "{report}");
+    assert_eq!(whole.asked.load(Ordering::SeqCst), 1, "what the first night stored is not fetched again");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use crate::operate::{Client, ClientError, Desk, Failure, Operations, Purge, Purg
 use crate::prefetch::progress::Snapshot;
 use crate::prefetch::report::NightReport;
 
-/// How long fills may take to come to an end after the command has done its work.
-const CLOSE_WAIT: Duration = Duration::from_secs(10);
+/// How long fills may take to come to an end after the command has done its work, or was interrupted: a person waits.
+const CLOSE_WAIT: Duration = Duration::from_secs(3);
 
 /// Whoever does the work.
 pub(super) enum Orders {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulaq_allowlist::{Allowlist, Traffic};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -62,7 +62,8 @@ pub async fn run(config: Config, list: Allowlist) -> Result<(), RunError> {
     let shutdown = Shutdown::new();
     let opened = open(config, list)?;
     shutdown.listen_for_signals().map_err(RunError::Signals)?;
-    opened.serve(shutdown).await
+    let hang_up = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
+    opened.serve(shutdown, hang_up).await
 }
 
 /// A box whose rooms and doors are open.
@@ -92,14 +93,14 @@ fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
 }
 
 impl Opened {
-    async fn serve(self, shutdown: Shutdown) -> Result<(), RunError> {
+    async fn serve(self, shutdown: Shutdown, hang_up: Signal) -> Result<(), RunError> {
         let Self { desk, bound, control, certificates } = self;
         let context = Arc::clone(&desk.rooms().context);
         let stop = CancellationToken::new();
         let stopped = || stop.clone().cancelled_owned();
         let control = tokio::spawn(control.serve(Arc::clone(&desk), stopped()));
         let ledger = tokio::spawn(Arc::clone(&context.ledger).keep(stopped()));
-        let reloads = tokio::spawn(reload_on_signal(Arc::clone(&desk)));
+        let reloads = tokio::spawn(reload_on_signal(Arc::clone(&desk), hang_up));
         let nights = tokio::spawn({
             let (desk, stop) = (Arc::clone(&desk), stop.clone());
             async move { desk.nights(&LogLines::default(), stop).await }
@@ -114,7 +115,7 @@ impl Opened {
         };
         // The night ends when draining begins, not after the last download.
         let draining = tokio::spawn({
-            let stop = stop.clone();
+            let (stop, shutdown) = (stop.clone(), shutdown.clone());
             async move {
                 shutdown.draining().await;
                 stop.cancel();
@@ -125,11 +126,18 @@ impl Opened {
         reloads.abort();
         draining.abort();
         for (name, task) in [("the night", nights), ("the control socket", control), ("the ledger", ledger)] {
-            if tokio::time::timeout(CLOSE_WAIT, task).await.is_err() {
-                warn!("{name} did not end in time");
+            tokio::select! {
+                ended = tokio::time::timeout(CLOSE_WAIT, task) => if ended.is_err() {
+                    warn!("{name} did not end in time");
+                },
+                () = shutdown.at_once() => {}
             }
         }
-        desk.rooms().clone().close(CLOSE_WAIT).await;
+        tokio::select! {
+            () = desk.rooms().clone().close(CLOSE_WAIT) => {}
+            // Whoever asks twice does not wait for fills; what is stored is whole, and the ledger loses a minute at most.
+            () = shutdown.at_once() => desk.rooms().clone().close(Duration::ZERO).await,
+        }
         info!("closed");
         Ok(served?)
     }
@@ -174,11 +182,7 @@ fn receipts_of_tunnels(ledger: Arc<Ledger>) -> OnTunnel {
 }
 
 /// SIGHUP reads the allowlist again.
-async fn reload_on_signal(desk: Arc<Desk>) {
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
-        warn!("the system refuses to tell SIGHUP; `bulaq reload` works");
-        return;
-    };
+async fn reload_on_signal(desk: Arc<Desk>, mut hang_up: Signal) {
     while hang_up.recv().await.is_some() {
         let desk = Arc::clone(&desk);
         match tokio::task::spawn_blocking(move || desk.reload_now()).await {
