@@ -1,6 +1,6 @@
 //! The one door out: every connection to the outside begins here, and needs a [`Permit`].
 //!
-//! A request goes through [`shield`](self) (a place among those in flight; a pause for an origin that is ill), takes a
+//! A request goes through the shield (a place among those in flight; a pause for an origin that is ill), takes a
 //! connection of the pool or opens one (name, checked addresses, socket, TLS), is cleaned of what must not leave, and
 //! comes back as a response whose content ends only where the origin said that it ends. Redirects are answers like any
 //! other; nothing is decompressed; no proxy of the environment is asked.
