@@ -21,8 +21,13 @@ const LINE_BYTES_MAX: u64 = 20 * 1024;
 /// Bytes of a journal that are read; a night of half a million addresses writes about a fifth.
 const JOURNAL_BYTES_MAX: u64 = 512 << 20;
 
-/// What a power cut may cost at most: addresses dealt with in this time are asked for again, and found in the store.
-const SYNC_EVERY: Duration = Duration::from_secs(2);
+/// How often the journal is marked and made durable. What was dealt with since then is asked for again after a power
+/// cut, and found in the store.
+const MARK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long after its content ended a response may still be on its way into the store: its file is made durable
+/// first. What an interrupted night had stored within this time is asked for again, and found in the store or not.
+const MARKS_UNSURE: usize = 15;
 
 /// What happens in a night, as far as a resumption must know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +55,13 @@ pub(super) enum Event {
         u: String,
         /// Why.
         why: String,
+    },
+    /// Some time has passed since the last one ([`MARK_EVERY`]).
+    Mark,
+    /// What was done is not, after all: the store may have lost it with the power.
+    Again {
+        /// Its number.
+        i: u32,
     },
     /// A found address is dealt with.
     Done {
@@ -125,34 +137,40 @@ pub(super) struct Journal {
     /// None after it could not be written: the night goes on without.
     file: Option<File>,
     unwritten: Vec<u8>,
-    synced: Instant,
+    marked: Instant,
 }
 
 impl Journal {
     /// A new journal, in place of an old one.
     pub(super) fn begin(path: PathBuf, at: Timestamp, sites: Vec<String>, tonight: Vec<String>) -> io::Result<Self> {
         let file = super::file::create_private(&path)?;
-        let mut journal = Self { path, file: Some(file), unwritten: Vec::new(), synced: Instant::now() };
+        let mut journal = Self { path, file: Some(file), unwritten: Vec::new(), marked: Instant::now() };
         journal.append(&Event::Begin { version: VERSION, at: at.as_second(), sites, tonight });
         Ok(journal)
     }
 
     /// The journal of an interrupted night with what it says, ready to go on; None when there is none to go on with.
     ///
-    /// A damaged end is cut off.
+    /// A damaged end is cut off, and what may not have reached the store is to be asked for again ([`Event::Again`]).
     pub(super) fn resume(path: PathBuf) -> io::Result<Option<(Self, Vec<Event>)>> {
         let mut file = match OpenOptions::new().read(true).write(true).mode(0o600).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let (events, good_bytes) = read(&file)?;
+        let (mut events, good_bytes) = read(&file)?;
         if !matches!(events.first(), Some(Event::Begin { version: VERSION, .. })) {
             return Ok(None);
         }
         file.set_len(good_bytes)?;
         file.seek(SeekFrom::Start(good_bytes))?;
-        Ok(Some((Self { path, file: Some(file), unwritten: Vec::new(), synced: Instant::now() }, events)))
+        let mut journal = Self { path, file: Some(file), unwritten: Vec::new(), marked: Instant::now() };
+        for i in unsure(&events) {
+            let again = Event::Again { i };
+            journal.append(&again);
+            events.push(again);
+        }
+        Ok(Some((journal, events)))
     }
 
     /// Notes an event; written by the next [`Journal::write`].
@@ -180,10 +198,12 @@ impl Journal {
 
     /// A descriptor to make durable off the event loop, when it is time for that.
     pub(super) fn due_sync(&mut self) -> Option<File> {
-        if self.synced.elapsed() < SYNC_EVERY {
+        if self.marked.elapsed() < MARK_EVERY {
             return None;
         }
-        self.synced = Instant::now();
+        self.marked = Instant::now();
+        self.append(&Event::Mark);
+        self.write();
         self.file.as_ref().and_then(|file| file.try_clone().ok())
     }
 
@@ -206,6 +226,19 @@ impl Journal {
 /// Where the journal lies in the nights' folder.
 pub(super) fn path_in(folder: &Path) -> PathBuf {
     folder.join("frontier.journal")
+}
+
+/// What was called stored so shortly before the end that the store may not have it.
+fn unsure(events: &[Event]) -> Vec<u32> {
+    let marks = events.iter().enumerate().rev().filter(|(_, event)| matches!(event, Event::Mark));
+    let from = marks.map(|(at, _)| at).nth(MARKS_UNSURE).unwrap_or(0);
+    events[from..]
+        .iter()
+        .filter_map(|event| match event {
+            Event::Done { i, o: Outcome::Stored, .. } => Some(*i),
+            _ => None,
+        })
+        .collect()
 }
 
 /// The events up to the first damage, and how many bytes they take.
@@ -260,17 +293,33 @@ mod tests {
         (path, events)
     }
 
+    /// The events of the file, without what a resumption adds.
+    fn believed(path: &Path) -> Vec<Event> {
+        let events = Journal::resume(path.to_owned()).expect("read").map_or(Vec::new(), |(_, events)| events);
+        events.into_iter().filter(|event| !matches!(event, Event::Again { .. })).collect()
+    }
+
     #[test]
     fn what_was_written_is_read_again_and_goes_on() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, mut events) = written(folder.path());
         let (mut journal, read) = Journal::resume(path.clone()).expect("read").expect("a night to go on with");
-        assert_eq!(read, events);
+        events.push(Event::Again { i: 0 });
+        assert_eq!(read, events, "what was stored a moment ago is asked for again");
         events.push(Event::Done { i: 2, o: Outcome::Fresh, b: 0 });
         journal.append(&events[events.len() - 1]);
+        for _ in 0..MARKS_UNSURE {
+            events.push(Event::Mark);
+            journal.append(&Event::Mark);
+        }
+        events.push(Event::Done { i: 3, o: Outcome::Stored, b: 0 });
+        journal.append(&events[events.len() - 1]);
+        events.push(Event::Mark);
+        journal.append(&Event::Mark);
         journal.keep().expect("kept");
         let (journal, read) = Journal::resume(path.clone()).expect("read").expect("a night to go on with");
-        assert_eq!(read, events);
+        events.push(Event::Again { i: 3 });
+        assert_eq!(read, events, "what is longer ago is believed");
         journal.finish().expect("removed");
         assert!(Journal::resume(path).expect("nothing is no error").is_none());
     }
@@ -282,7 +331,7 @@ mod tests {
         let whole = fs::read(&path).expect("bytes");
         for cut in 0..whole.len() {
             fs::write(&path, &whole[..cut]).expect("cut");
-            let read = Journal::resume(path.clone()).expect("read").map_or(Vec::new(), |(_, events)| events);
+            let read = believed(&path);
             assert_eq!(read, events[..read.len()], "cut at {cut}");
             let lines = whole[..cut].iter().filter(|&&byte| byte == b'\n').count();
             assert_eq!(read.len(), lines, "every whole line counts");
@@ -290,8 +339,7 @@ mod tests {
             if let Some((mut journal, _)) = Journal::resume(path.clone()).expect("read") {
                 journal.append(&Event::Done { i: 4, o: Outcome::Stored, b: 1 });
                 journal.keep().expect("kept");
-                let again = Journal::resume(path.clone()).expect("read").expect("there").1;
-                assert_eq!(again.len(), lines + 1);
+                assert_eq!(believed(&path).len(), lines + 1);
             }
         }
     }
@@ -305,7 +353,7 @@ mod tests {
             let mut damaged = whole.clone();
             damaged[at] ^= 0x10;
             fs::write(&path, &damaged).expect("damaged");
-            let read = Journal::resume(path.clone()).expect("read").map_or(Vec::new(), |(_, events)| events);
+            let read = believed(&path);
             assert_eq!(read, events[..read.len()]);
             assert!(read.len() < events.len());
         }

@@ -151,10 +151,7 @@ impl<S: Stack> Night<S> {
         if let Some((journal, events)) = Journal::resume(path.clone()).map_err(|source| self.unusable(source))?
             && let Some(started) = self.resumable(&events, &sites, &tonight, now)
         {
-            for event in events {
-                plan.apply(event);
-            }
-            plan.forget_done();
+            plan.replay(events);
             return Ok(Frontier { plan, journal, started, is_resumed: true });
         }
         let journal = Journal::begin(path, now, sites, tonight).map_err(|source| self.unusable(source))?;

@@ -2,7 +2,7 @@
 //!
 //! Pure: every change is an [`Event`], live and when a journal is read, so that a resumed night is the same night.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use url::Url;
 
@@ -96,6 +96,8 @@ pub(super) struct Plan {
     numbers: u32,
     /// Site and role of each that is not done, by number.
     open: HashMap<u32, (SiteId, String)>,
+    /// Bytes of what a night before its interruption had stored, perhaps: it is asked for again.
+    unsure: HashMap<u32, u64>,
     turn: usize,
 }
 
@@ -110,6 +112,7 @@ impl Plan {
             seen: HashMap::new(),
             numbers: 0,
             open: HashMap::new(),
+            unsure: HashMap::new(),
             turn: 0,
         }
     }
@@ -155,7 +158,9 @@ impl Plan {
     /// Takes an event into account. Events that make no sense (of a journal of other sites) change nothing.
     pub(super) fn apply(&mut self, event: Event) {
         match event {
-            Event::Begin { .. } => {}
+            Event::Begin { .. } | Event::Mark => {}
+            // Only a journal has it, and `replay` reads it before.
+            Event::Again { .. } => {}
             Event::Found(found) => self.found(found),
             Event::Skipped { s, u, why } => {
                 let Some(site) = self.sites.get_mut(s as usize) else { return };
@@ -202,11 +207,14 @@ impl Plan {
 
     fn done(&mut self, id: u32, outcome: &Outcome, bytes: u64) {
         let Some((site, url)) = self.open.remove(&id) else { return };
+        let before = self.unsure.remove(&id);
         let site = self.site_mut(site);
         site.done += 1;
-        site.report.bytes += bytes;
+        site.report.bytes += bytes + before.unwrap_or_default();
         match outcome {
             Outcome::Stored => site.report.stored += 1,
+            // This night stored it, before it was interrupted.
+            Outcome::Fresh if before.is_some() => site.report.stored += 1,
             Outcome::Fresh => site.report.fresh += 1,
             Outcome::Revalidated => site.report.revalidated += 1,
             Outcome::Skipped(why) => site.report.skip(why, &url),
@@ -214,8 +222,27 @@ impl Plan {
         }
     }
 
-    /// Drops the jobs that are done, after a journal was read.
-    pub(super) fn forget_done(&mut self) {
+    /// Takes a journal's events into account, and drops the jobs that are done for good.
+    pub(super) fn replay(&mut self, events: Vec<Event>) {
+        let mut done_at = HashMap::new();
+        let mut undone = HashSet::new();
+        for (at, event) in events.iter().enumerate() {
+            match event {
+                Event::Done { i, .. } => {
+                    done_at.insert(*i, at);
+                }
+                Event::Again { i } => undone.extend(done_at.remove(i)),
+                _ => {}
+            }
+        }
+        for (at, event) in events.into_iter().enumerate() {
+            match event {
+                Event::Done { i, b, .. } if undone.contains(&at) => {
+                    self.unsure.insert(i, b);
+                }
+                event => self.apply(event),
+            }
+        }
         for host in &mut self.hosts {
             for queue in host.queue.values_mut() {
                 queue.retain(|job| self.open.contains_key(&job.id));
@@ -453,17 +480,15 @@ mod tests {
             let o = if is_stored { Outcome::Stored } else { Outcome::Failed("404".into()) };
             Event::Done { i, o, b: 1 }
         });
-        prop_oneof![3 => found, 1 => skip, 2 => done]
+        let again = (0..25_u32).prop_map(|i| Event::Again { i });
+        prop_oneof![3 => found, 1 => skip, 2 => done, 1 => again]
     }
 
     proptest! {
         #[test]
         fn any_events_leave_a_consistent_plan(events in prop::collection::vec(event(), 0..80)) {
             let mut plan = Plan::new([100, 100]); // the third site is another list's
-            for event in events {
-                plan.apply(event);
-            }
-            plan.forget_done();
+            plan.replay(events);
             let (found, done) = plan.counts();
             prop_assert!(done <= found);
             let mut waiting = 0;

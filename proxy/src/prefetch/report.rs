@@ -90,7 +90,7 @@ pub struct SiteReport {
 pub struct Reason {
     /// How many addresses.
     pub count: u64,
-    /// The first [`EXAMPLES_MAX`] of them, without query.
+    /// The first [`EXAMPLES_MAX`] of them, without query and each once.
     pub examples: Vec<String>,
 }
 
@@ -206,8 +206,9 @@ fn note(reasons: &mut BTreeMap<String, Reason>, reason: &str, url: &str) {
     let name = if is_known || reasons.len() < REASONS_MAX { reason } else { "other" };
     let entry = reasons.entry(name.to_owned()).or_default();
     entry.count += 1;
-    if entry.examples.len() < EXAMPLES_MAX {
-        entry.examples.push(without_query(url).to_owned());
+    let shown = without_query(url);
+    if entry.examples.len() < EXAMPLES_MAX && !entry.examples.iter().any(|example| example == shown) {
+        entry.examples.push(shown.to_owned());
     }
 }
 

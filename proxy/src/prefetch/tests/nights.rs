@@ -443,6 +443,18 @@ async fn a_stopped_night_is_resumed_without_asking_again() {
 }
 
 #[tokio::test]
+async fn what_the_store_lost_with_the_power_is_fetched_again() {
+    let stack = StandIn::with_otherwise(&[], tree);
+    let folder = tempfile::tempdir().expect("a folder");
+    interrupted(&stack, folder.path(), 9).await;
+    stack.lose();
+    let again = night(options(), PAGES_ONLY, &stack, &clock(), folder.path());
+    let report = again.run(None, None, &Quiet, CancellationToken::new()).await.expect("a night");
+    assert!(report.is_resumed);
+    assert_eq!((report.sites["a"].stored, stack.stored().len()), (15, 15));
+}
+
+#[tokio::test]
 async fn any_cut_of_the_frontier_gives_a_whole_night() {
     let folder = tempfile::tempdir().expect("a folder");
     let stack = StandIn::with_otherwise(&[], tree);

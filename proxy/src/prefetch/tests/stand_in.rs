@@ -92,6 +92,11 @@ impl StandIn {
         stored
     }
 
+    /// The store loses all that it has.
+    pub(super) fn lose(&self) {
+        self.state().stored.clear();
+    }
+
     /// All that is stored needs validation from now on.
     pub(super) fn expire(&self) {
         self.state().stored.values_mut().for_each(|is_fresh| *is_fresh = false);
