@@ -1,5 +1,7 @@
 //! The start page at the box's own addresses: which lessons are here, by site and language.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -111,17 +113,34 @@ impl<'a> Shelf<'a> {
 
 impl<'a> Row<'a> {
     fn of(shelf: &'a SiteShelf, language: Option<Language>, reader: Language, room: &mut usize) -> Option<Self> {
-        let lessons: Vec<_> = shelf
-            .lessons
-            .iter()
-            .filter(|lesson| lesson.language == language)
-            .take(*room)
-            .map(|lesson| Shown { title: shorten(&lesson.title, &lesson.url), url: &lesson.url })
+        let of_language: Vec<_> =
+            shelf.lessons.iter().filter(|lesson| lesson.language == language).take(*room).collect();
+        let ending = common_ending(&of_language);
+        let lessons: Vec<_> = of_language
+            .into_iter()
+            .map(|lesson| {
+                let title = lesson.title.strip_suffix(ending).filter(|title| !title.is_empty());
+                Shown { title: shorten(title.unwrap_or(&lesson.title), &lesson.url), url: &lesson.url }
+            })
             .collect();
         *room -= lessons.len();
         let heading = language.map_or(reader.says(words::OTHER_PAGES), Language::own_name);
         (!lessons.is_empty()).then_some(Self { heading, tag: language.map(Language::tag), lessons })
     }
+}
+
+/// The ending that a site gives to its titles (` · Site`, ` | Site`), so that a list need not repeat it. Two thirds of the
+/// titles must share it: a front page often has the site's name alone.
+fn common_ending<'a>(lessons: &[&'a Lesson]) -> &'a str {
+    const SEPARATORS: [&str; 5] = [" · ", " | ", " — ", " – ", " - "];
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for title in lessons.iter().map(|lesson| lesson.title.as_str()) {
+        if let Some(at) = SEPARATORS.iter().filter_map(|separator| title.rfind(separator)).max() {
+            *counts.entry(&title[at..]).or_default() += 1;
+        }
+    }
+    let most = counts.into_iter().max_by_key(|(_, count)| *count);
+    most.filter(|(_, count)| *count > 1 && count * 3 >= lessons.len() * 2).map_or("", |(ending, _)| ending)
 }
 
 /// A title with its white space collapsed, no longer than [`TITLE_CHARS_MAX`]; the address stands in for an empty one.
@@ -200,6 +219,19 @@ mod tests {
         let page = text(&[shelf], Language::English);
         assert_eq!(page.matches("<li><a href=\"http://bilim").count(), LESSONS_SHOWN_MAX);
         assert!(page.contains(&format!("this list: {}", 1500 - LESSONS_SHOWN_MAX)));
+    }
+
+    #[test]
+    fn what_most_titles_end_with_is_said_once() {
+        let shown = |titles: &[&str]| {
+            let lessons = titles.iter().map(|title| lesson(title, Some(Language::English), "/x")).collect();
+            text(&[shelf(lessons)], Language::English)
+        };
+        let page = shown(&["Bilim", "Water - more · Bilim", "Fractions · Bilim"]);
+        assert!(page.contains(">Bilim</a>") && page.contains(">Water - more</a>") && page.contains(">Fractions</a>"));
+        assert!(shown(&["Water · Bilim", "Fractions · Kitap"]).contains(">Water · Bilim</a>"));
+        assert!(shown(&["Water · Bilim"]).contains(">Water · Bilim</a>"));
+        assert!(shown(&["a", "b", "Water · Bilim", "Fractions · Bilim"]).contains(">Water · Bilim</a>"));
     }
 
     #[test]
