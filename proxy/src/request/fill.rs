@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::asked::Asked;
 use super::collapse::Lead;
 use super::growing::{Growing, Pen, Reader};
+use super::refusal::Unusable;
 use super::{Context, ForwardError, Way};
 use crate::origin::{OriginBody, WanBytes};
 use crate::store::{Fill, StoredResponse};
@@ -36,8 +37,8 @@ pub enum Landed {
     Stale(Arc<StoredResponse>, StaleCause),
     /// A response for the leader alone; the others ask for themselves.
     NotShared(&'static str),
-    /// The origin failed, and nothing stored may stand in.
-    Failed(ForwardError),
+    /// The origin failed, and nothing stored may stand in; when something is stored, why it may not.
+    Failed(ForwardError, Option<Unusable>),
 }
 
 /// A response whose content is arriving.
@@ -174,7 +175,7 @@ impl Flight {
         };
         match self.stand_in(cause) {
             Some(landed) => self.lead.land(landed),
-            None => self.lead.land(Landed::Failed(error)),
+            None => self.lead.land(Landed::Failed(error, self.stored.as_deref().map(unusable))),
         }
     }
 
@@ -281,6 +282,12 @@ impl Flight {
             self.context.store.pin_until(stored, until).await;
         }
     }
+}
+
+/// Why a stored response may not stand in, given that it may not.
+fn unusable(stored: &StoredResponse) -> Unusable {
+    let is_forbidden = stored.head.demands_validation() || stored.head.directives().forbids_stale();
+    if is_forbidden { Unusable::MustBeValidated } else { Unusable::TooOld }
 }
 
 /// Hands a chunk on. When the store can take no more, the readers go on from memory; false when there are none left.

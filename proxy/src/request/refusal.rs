@@ -34,9 +34,27 @@ pub enum Refusal {
     /// The origin gave no usable response, and nothing stored may stand in.
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    /// The same, and something is stored that may not stand in.
+    #[error("{error}, and what is stored may not stand in")]
+    ForwardPastStored {
+        /// What happened.
+        #[source]
+        error: ForwardError,
+        /// Why what is stored may not be used.
+        unusable: Unusable,
+    },
     /// More requests at once than the box is set to take.
     #[error("the box is busy")]
     Overloaded,
+}
+
+/// Why a stored response may not stand in for an origin that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusable {
+    /// The origin forbids it unvalidated: `must-revalidate`, `no-cache` and their like (RFC 9111 §4.2.4).
+    MustBeValidated,
+    /// It is older than the rules allow.
+    TooOld,
 }
 
 impl Refusal {
@@ -49,7 +67,7 @@ impl Refusal {
             Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::OnlyIfCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Forward(error) => match error {
+            Self::Forward(error) | Self::ForwardPastStored { error, .. } => match error {
                 ForwardError::Dns { .. }
                 | ForwardError::DestinationIpProhibited { .. }
                 | ForwardError::ConnectionRefused { .. }
@@ -75,14 +93,15 @@ impl Refusal {
             Self::UriTooLong { .. } => "uri-too-long",
             Self::OnlyIfCached => "only-if-cached",
             Self::Overloaded => "overloaded",
-            Self::Forward(error) => error.token(),
+            Self::Forward(error) | Self::ForwardPastStored { error, .. } => error.token(),
         }
     }
 
     /// When the client may try again, if that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Forward(ForwardError::Busy { retry_after, .. }) => *retry_after,
+            Self::Forward(ForwardError::Busy { retry_after, .. })
+            | Self::ForwardPastStored { error: ForwardError::Busy { retry_after, .. }, .. } => *retry_after,
             Self::Overloaded => Some(Duration::from_secs(5)),
             _ => None,
         }

@@ -11,6 +11,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tower::{BoxError, Service};
 
+use super::refusal::Unusable;
 use super::stack::{Fallible, refusal};
 use super::{Arrival, Context, ForwardError, Handled, Refusal, RequestBody, ResponseBody, Source, status};
 use crate::portal::pages;
@@ -72,13 +73,13 @@ fn page(
             let host = why.host().to_unicode();
             pages::refusal(&pages::RefusalPage { host: &host, reason, contact }, languages)
         }
-        Refusal::Forward(error) => {
+        Refusal::Forward(error) | Refusal::ForwardPastStored { error, .. } => {
             let page = pages::OutagePage {
                 host: error.host(),
                 status,
                 reason,
                 trouble: error.into(),
-                copy: pages::StoredCopy::None,
+                copy: copy_of(refusal),
                 down_since: None,
                 retry_after: refusal.retry_after(),
                 contact,
@@ -100,6 +101,15 @@ fn page(
     }
     response.extensions_mut().insert(Handled { permit: None, source: Source::Box, is_stored: false, reason });
     response
+}
+
+/// What the page says of a stored copy.
+fn copy_of(refusal: &Refusal) -> pages::StoredCopy {
+    match refusal {
+        Refusal::ForwardPastStored { unusable: Unusable::MustBeValidated, .. } => pages::StoredCopy::MustBeValidated,
+        Refusal::ForwardPastStored { unusable: Unusable::TooOld, .. } => pages::StoredCopy::TooOld,
+        _ => pages::StoredCopy::None,
+    }
 }
 
 impl ForwardError {

@@ -194,7 +194,8 @@ async fn without_content(
             let account = Account { source: Source::Stale, is_stored: true, detail: Some("stale-if-error"), ..account };
             Ok(from_store(context, asked, presented, &stored, account).await)
         }
-        Landed::Failed(error) => Err(error.into()),
+        Landed::Failed(error, None) => Err(error.into()),
+        Landed::Failed(error, Some(unusable)) => Err(Refusal::ForwardPastStored { error, unusable }),
         Landed::Filling(_) | Landed::NotShared(_) => Err(Refusal::Overloaded), // its lead was ended half-way
     }
 }
