@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bulaq_allowlist::{Allowlist, HostName, Permit};
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, Version};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, Version};
+use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -99,9 +100,10 @@ where
     let (limits, version) = (&behind.limits, head.version);
     let content_bytes_max = limits.request_body_bytes_max;
     let door = Door { way: arrival.way, is_secure: arrival.is_secure, content_bytes_max };
+    let is_head = head.method == Method::HEAD;
     let response = match admit(door, &mut head) {
         Ok(Admitted::Request) => {
-            let has_no_content = head.method == http::Method::GET || head.method == http::Method::HEAD;
+            let has_no_content = head.method == Method::GET || is_head;
             let body = if has_no_content {
                 content::empty()
             } else {
@@ -117,7 +119,21 @@ where
         },
         Err(turned) => turned_away(turned, version),
     };
+    let response = if is_head { without_content(response) } else { response };
     response.map(|body| Served::new(body, busy))
+}
+
+/// The answer to a HEAD: the fields of the answer to a GET, and nothing after them (RFC 9110 §9.3.2). hyper sees to
+/// that for HTTP/1.1 alone; over HTTP/2 a client takes content here for an error of the protocol.
+fn without_content(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    if response.body().is_end_stream() {
+        return response;
+    }
+    let length = response.body().size_hint().exact();
+    if let (Some(length), false) = (length, response.headers().contains_key(CONTENT_LENGTH)) {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    response.map(|_| content::empty())
 }
 
 /// Asks the allowlist, then dials. Nothing is connected to that it does not permit.

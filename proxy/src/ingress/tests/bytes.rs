@@ -1,5 +1,7 @@
 //! Raw bytes in, verdict out.
 
+use hyper_util::rt::TokioIo;
+
 use super::*;
 
 /// Sends the bytes and, behind them, one clean request that asks for the end of the connection. Gives the statuses
@@ -194,4 +196,22 @@ async fn http2_by_prior_knowledge_passes_the_same_checks() {
         rest(&mut client).await;
         assert_eq!(test.seen.requests(), seen, "{}", String::from_utf8_lossy(&block));
     }
+}
+
+/// Of the doors' own answers, of pages that refuse and of lessons alike: what a stack answers is a body here.
+#[tokio::test]
+async fn the_answer_to_a_head_has_no_content() {
+    let test = TestBox::without_origin().await;
+    let stream = TcpStream::connect(test.http).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let head = Request::head("http://a.kz/1").body(content::empty()).unwrap();
+    let response = sender.send_request(head).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "4");
+    let content = response.into_body().collect().await.expect("the stream ends in order").to_bytes();
+    assert!(content.is_empty());
+
+    let answer = exchange(test.http, b"HEAD /1 HTTP/1.1\r\nHost: a.kz\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.contains("content-length: 4\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
 }
