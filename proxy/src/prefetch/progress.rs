@@ -90,6 +90,7 @@ impl Progress for Bar {
     fn finish(&self, snapshot: &Snapshot) {
         self.update(snapshot);
         self.0.finish();
+        eprintln!(); // what is printed next begins on a line of its own
     }
 }
 

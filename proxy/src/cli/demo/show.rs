@@ -48,7 +48,7 @@ impl Show {
         self.line(format_args!(
             "  {:STEP_WIDTH$} {}  {}",
             "",
-            self.style(BOLD, &format!("{address:<50}")),
+            self.style(BOLD, &format!("{address:<52}")),
             self.style(DIM, what)
         ));
     }
