@@ -1,5 +1,7 @@
 //! The request path at the stack: what is reused, validated, shared and refused.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 mod common;
 
 use std::time::Duration;
