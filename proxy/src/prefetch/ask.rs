@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::budget::Mood;
@@ -42,6 +43,7 @@ pub(super) async fn ask<S: Stack>(
     role: Role,
     throttles: &[Arc<Throttle>],
 ) -> Asked {
+    let readers = Arc::clone(&fetcher.readers);
     let mut fetched = fetcher.get(planned, role, throttles).await;
     let (verdict, mood) = verdict::judge(&fetched.answer, role);
     let bytes = fetched.bytes;
@@ -49,17 +51,18 @@ pub(super) async fn ask<S: Stack>(
     if matches!(verdict, Verdict::Done(_)) {
         let redirect = fetched.redirect.take();
         if fetched.answer.status.is_success() && !fetched.content.is_empty() {
-            leads = read_aside(fetched, url.clone(), role).await;
+            leads = read_aside(fetched, url.clone(), role, &readers).await;
         }
         leads.redirect = redirect;
     }
     Asked { verdict, mood, bytes, leads }
 }
 
-async fn read_aside(fetched: Fetched, url: Url, role: Role) -> Leads {
+async fn read_aside(fetched: Fetched, url: Url, role: Role, readers: &Semaphore) -> Leads {
     if fetched.content.len() <= INLINE_BYTES_MAX && fetched.content_encoding.is_none() {
         return read(&fetched, &url, role);
     }
+    let _reading = readers.acquire().await; // never closed; without it the bound would only be looser
     // It ends early only with the whole process, or by a fault of ours; the address is stored all the same.
     tokio::task::spawn_blocking(move || read(&fetched, &url, role)).await.unwrap_or_default()
 }

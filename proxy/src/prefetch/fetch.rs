@@ -10,6 +10,7 @@ use http::header::{
 };
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt as _, Empty};
+use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt as _};
 use url::Url;
 
@@ -26,7 +27,11 @@ use crate::clock::Clock;
 use crate::request::{Arrival, Handled, RequestBody, ResponseBody, Source, Way};
 
 /// Content that is kept for reading links; longer documents are stored like any other and read up to here.
-const READ_BYTES_MAX: usize = 16 << 20;
+const READ_BYTES_MAX: usize = 8 << 20;
+
+/// Large or packed documents that are read at once: each may need [`READ_BYTES_MAX`] and 64 MiB more when unpacked,
+/// and the day's requests need processors too.
+const READERS_MAX: usize = 2;
 
 /// The longest that one request may take, a long video over a thin link included.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(2 * 60 * 60);
@@ -54,6 +59,8 @@ pub(super) struct Fetcher<S> {
     stack: S,
     /// Apart from the stack, which need not be shared between threads.
     manners: Arc<Manners>,
+    /// Who may read a large document now ([`READERS_MAX`]).
+    pub(super) readers: Arc<Semaphore>,
 }
 
 /// How the night asks and reads.
@@ -114,12 +121,13 @@ impl<S: Stack> Fetcher<S> {
         // What is stored without a content coding serves every client; an origin that codes without saying
         // `Vary` would otherwise leave those without a decoder with nothing they can read.
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        Self { stack, manners: Arc::new(Manners { headers, options, clock }) }
+        let manners = Arc::new(Manners { headers, options, clock });
+        Self { stack, manners, readers: Arc::new(Semaphore::new(READERS_MAX)) }
     }
 
     /// Makes one request. Follows no redirect: that is another address, and perhaps not a permitted one.
     pub(super) async fn get(self, planned: &Planned, role: Role, throttles: &[Arc<Throttle>]) -> Fetched {
-        let Self { stack, manners } = self;
+        let Self { stack, manners, .. } = self;
         let request = manners.request(planned);
         let answered = async {
             let Ok(response) = stack.oneshot(request).await;
@@ -171,7 +179,7 @@ impl Manners {
         throttles: &[Arc<Throttle>],
     ) -> Fetched {
         let (head, mut body) = response.into_parts();
-        let field = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let field = |name: HeaderName| text(&head.headers, &name);
         let url = Url::parse(&planned.uri().to_string()).ok();
         let handled = head.extensions.get::<Handled>();
         let source = handled.map_or(Source::Box, |handled| handled.source);
@@ -195,7 +203,9 @@ impl Manners {
             content_type,
             content_encoding: field(CONTENT_ENCODING),
             is_nofollow: field(HeaderName::from_static("x-robots-tag")).is_some_and(|value| asks_not_to_follow(&value)),
-            redirect: url.and_then(|url| url.join(&field(LOCATION)?).ok()).filter(|_| head.status.is_redirection()),
+            redirect: url
+                .and_then(|url| url.join(&text(&head.headers, &LOCATION)?).ok())
+                .filter(|_| head.status.is_redirection()),
             content: Vec::new(),
         };
         let is_from_origin = source == Source::Origin;
@@ -242,6 +252,11 @@ impl Fetched {
             content: Vec::new(),
         }
     }
+}
+
+/// The first line of a field. Some servers write a `Location` in Cyrillic as it is, so UTF-8 is text too.
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    std::str::from_utf8(headers.get(name)?.as_bytes()).ok().map(str::to_owned)
 }
 
 /// Who asks, so that a site's owner can write a rule for us or to us.

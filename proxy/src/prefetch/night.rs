@@ -84,6 +84,12 @@ impl<S: Stack> Night<S> {
         &self.clock
     }
 
+    /// Whether a report is about every site that has start pages: `bulaq prefetch --site` makes others.
+    pub(super) fn is_whole(&self, report: &NightReport) -> bool {
+        let list = self.allowlist.load();
+        list.sites().iter().filter(|site| site.prefetch().is_some()).all(|site| report.sites.contains_key(site.name()))
+    }
+
     /// One night: of these sites, or of all that have start pages; until `closes`, if that is given.
     ///
     /// An interrupted night of the same sites is resumed, if it began recently enough

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::fetch::Stack;
 use super::night::Night;
 use super::progress::Progress;
-use super::report::{NightReport, saved};
+use super::report::{End, NightReport, saved};
 use super::window::{Opening, Window};
 
 /// Longest sleep at once: small boxes set their clock after they start, and the night must notice.
@@ -49,13 +49,13 @@ pub async fn schedule<S: Stack>(
     }
 }
 
-/// Whether a night that began in this window came to its own end.
+/// Whether a night of all sites that began in this window came to its own end.
 fn is_done<S: Stack>(night: &Night<S>, opening: Opening) -> bool {
     let Some(last) = saved(night.folder()).ok().and_then(|mut reports| reports.pop()) else { return false };
     NightReport::load(&last).is_ok_and(|report| {
         let started = SystemTime::from(report.started);
-        let is_over = matches!(report.end, super::report::End::Complete | super::report::End::Limit);
-        is_over && started >= opening.opens && started < opening.closes
+        let is_over = matches!(report.end, End::Complete | End::Limit);
+        is_over && started >= opening.opens && started < opening.closes && night.is_whole(&report)
     })
 }
 

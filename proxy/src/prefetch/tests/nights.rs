@@ -177,6 +177,14 @@ async fn a_chain_of_redirects_is_followed_five_times() {
 }
 
 #[tokio::test]
+async fn a_redirect_may_be_written_in_cyrillic() {
+    let lesson = "http://a.kz/%D1%81%D0%B0%D0%B1%D0%B0%D2%9B";
+    let stack = StandIn::new(&[("http://a.kz/", Reply::To("/сабақ")), (lesson, page(&[]))]);
+    assert_eq!(one_night(&stack, PAGES_ONLY).await.stored, 2);
+    assert_eq!(stack.stored(), ["http://a.kz/", lesson]);
+}
+
+#[tokio::test]
 async fn robots_are_obeyed_and_their_absence_is_not() {
     let root = ("http://a.kz/", page(&["/open", "/closed"]));
     let pages = [("http://a.kz/open", page(&[])), ("http://a.kz/closed", page(&[]))];
@@ -336,7 +344,12 @@ async fn the_scheduled_night_runs_once_in_its_window() {
     };
     tokio::join!(schedule(&night, &window, b"box", &Quiet, stop.clone()), watch);
     assert!(stack.asked().is_empty());
-    assert_eq!(saved(night.folder()).expect("listed").len(), 1);
+    let reports = saved(night.folder()).expect("listed");
+    assert_eq!(reports.len(), 1);
+    let mut report = NightReport::load(&reports[0]).expect("read");
+    assert!(night.is_whole(&report));
+    report.sites.clear();
+    assert!(!night.is_whole(&report), "a night of other sites leaves this one to do");
 }
 
 #[tokio::test]

@@ -162,7 +162,8 @@ impl StandIn {
             Reply::Content(content_type, content) => head(200, content_type, source, is_stored, full(content)),
             Reply::To(target) => {
                 let mut response = head(301, "text/html", source, is_stored, full(""));
-                response.headers_mut().insert("location", target.parse().expect("a value"));
+                let target = http::HeaderValue::from_bytes(target.as_bytes()).expect("a value");
+                response.headers_mut().insert("location", target);
                 response
             }
             Reply::Status(status) => head(*status, "text/html", source, is_stored, full("")),
