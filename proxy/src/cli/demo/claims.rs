@@ -69,7 +69,10 @@ pub(crate) fn check(evidence: &Evidence<'_>) -> Vec<Claim> {
         claim("It stored nothing that is private.".to_owned(), private),
         claim("It stayed away from what robots.txt disallows.".to_owned(), disallowed),
         told(
-            format!("{} lesson pages opened with the portals gone, each with all its parts.", morning.pages),
+            format!(
+                "{} lesson pages opened with the portals gone, each with all its parts.",
+                grouped(morning.pages as u64)
+            ),
             morning.pages > 0 && evidence.is_gone,
             "the portals still answered, or no page was opened",
         ),
