@@ -19,6 +19,10 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 /// Pauses in a row after which an origin is left alone for the night: about twenty minutes of trying.
 const PAUSES_MAX: u32 = 7;
 
+/// Timers are no finer; who has to wait less than this begins at once. The next one waits the longer, so that the rate
+/// stays what it is, also when it is thousands a second.
+const TICK: Duration = Duration::from_millis(1);
+
 /// Whether a request may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
@@ -162,7 +166,7 @@ impl Budget {
         }
         let host_free = self.hosts.get(&host).map_or(Duration::ZERO, |host| host.not_before.max(host.spacing.next));
         let free = host_free.max(used.spacing.next);
-        if free > now { Start::At(free) } else { Start::Now }
+        if free > now + TICK { Start::At(free) } else { Start::Now }
     }
 
     /// A request begins.
@@ -270,6 +274,20 @@ mod tests {
         assert_eq!(budget.may_start(0, 0, S(2)), Start::Now);
         budget.start(0, 0, S(10)); // late: nothing is saved up
         assert_eq!(budget.may_start(0, 0, S(10)), Start::At(S(12)));
+    }
+
+    #[test]
+    fn a_high_rate_is_kept_although_timers_are_coarse() {
+        let mut budget = budget(NightLimits::default(), SiteLimits { requests_per_second: Some(5000.0), ..limits() });
+        let mut begun = 0;
+        for millisecond in 0..1000 {
+            while budget.may_start(0, 0, Duration::from_millis(millisecond)) == Start::Now {
+                budget.start(0, 0, Duration::from_millis(millisecond));
+                budget.end((0, 0), Duration::ZERO, Duration::ZERO, 0, Mood::Well);
+                begun += 1;
+            }
+        }
+        assert!((4990..=5010).contains(&begun), "{begun} in a second");
     }
 
     #[test]
