@@ -117,3 +117,20 @@ async fn what_a_new_allowlist_calls_private_is_not_served_from_the_store() {
     let left = the_box.rooms.context.store.list(None, None, 10).await;
     assert_eq!(left.listed, [], "it left the disk, too");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_start_page_tells_no_one_what_another_searched_for() {
+    let origin = Origin::start(|seen| {
+        let page = format!("<title>Page {}</title>", seen.target());
+        response("200 OK", "Cache-Control: max-age=60\r\nContent-Type: text/html\r\n", &page)
+    })
+    .await;
+    let the_box = TestBox::open(HOST, "", origin.address).await;
+    for path in ["algebra", "search?q=worry"] {
+        the_box.get(&format!("http://lesson.test/{path}")).await;
+    }
+    the_box.settled().await;
+    let told = the_box.ask_by(Way::Reverse, Method::GET, "http://localhost/", &[]).await;
+    assert!(told.text().contains("Page /algebra"), "{}", told.text());
+    assert!(!told.text().contains("worry"), "{}", told.text());
+}
