@@ -12,7 +12,7 @@ use url::Url;
 
 use super::ask::{Asked, Leads, RobotsAsked, ask, ask_robots};
 use super::budget::{Budget, HostId, Limit, Mood, SiteId, Start, Then};
-use super::extract::Kind;
+use super::extract::{Kind, REFERENCE_BYTES_MAX};
 use super::fetch::{Fetcher, Stack, Throttle};
 use super::journal::{Event, Journal, Outcome, Role};
 use super::plan::{Candidate, Fingerprint, Job, Plan};
@@ -372,6 +372,10 @@ impl<S: Stack> Crawl<S> {
     }
 
     fn consider(&mut self, step: Step<'_>) {
+        // No request path takes it, and a line of the journal has no room for it.
+        if step.url.as_str().len() > REFERENCE_BYTES_MAX {
+            return;
+        }
         let fingerprint = Fingerprint::of(step.url.as_str());
         if self.plan.knows(fingerprint) {
             return;

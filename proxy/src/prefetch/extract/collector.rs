@@ -12,7 +12,7 @@ use super::{Kind, Link};
 pub const LINKS_MAX: usize = 50_000;
 
 /// Longest reference that is looked at, and longest URL that is taken: a request target has 8 kB at most (promise 16).
-const REFERENCE_BYTES_MAX: usize = 8 * 1024;
+pub(in crate::prefetch) const REFERENCE_BYTES_MAX: usize = 8 * 1024;
 
 /// The links of one document while it is read.
 pub(super) struct Collector {

@@ -17,6 +17,7 @@ use std::borrow::Cow;
 use url::Url;
 
 pub use collector::LINKS_MAX;
+pub(super) use collector::REFERENCE_BYTES_MAX;
 pub(super) use decode::{Unpacked, unpack};
 
 use collector::Collector;

@@ -165,6 +165,20 @@ async fn loops_and_endless_sites_end() {
 }
 
 #[tokio::test]
+async fn an_address_longer_than_any_request_may_have_is_no_part_of_a_night() {
+    let long: &'static str = Box::leak(format!("http://a.kz/{}", "x".repeat(9 * 1024)).into_boxed_str());
+    let stack = StandIn::new(&[
+        ("http://a.kz/", page(&["/1", "/2"])),
+        ("http://a.kz/1", Reply::To(long)),
+        ("http://a.kz/2", Reply::Page(String::new())),
+        (long, Reply::Page(String::new())),
+    ]);
+    let report = one_night(&stack, PAGES_ONLY).await;
+    assert_eq!(report.stored, 3);
+    assert!(!stack.asked().contains(&long.to_owned()));
+}
+
+#[tokio::test]
 async fn a_chain_of_redirects_is_followed_five_times() {
     fn chain(url: &str) -> Reply {
         const TARGETS: [&str; 9] = ["/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8", "/9"];
