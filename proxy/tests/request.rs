@@ -6,10 +6,11 @@ mod common;
 
 use std::time::Duration;
 
-use bulaq::request::{Source, Way};
+use bulaq::request::{Arrival, Source, Way};
 use common::origin::{Gate, Origin, Step, response, send};
 use common::rooms::TestBox;
 use http::Method;
+use tower::ServiceExt;
 
 const HOST: &[&str] = &["lesson.test"];
 
@@ -116,6 +117,36 @@ async fn what_a_new_allowlist_calls_private_is_not_served_from_the_store() {
     assert_eq!(told.handled.unwrap().source, Source::Origin);
     let left = the_box.rooms.context.store.list(None, None, 10).await;
     assert_eq!(left.listed, [], "it left the disk, too");
+}
+
+/// The head of an answer, with its content not yet read.
+async fn begin(the_box: &TestBox, way: Way, url: &str) -> http::Response<bulaq::request::ResponseBody> {
+    let mut request = http::Request::builder().uri(url).body(bulaq::request::asked::empty()).unwrap();
+    let arrival = Arrival { way, is_secure: false, local_port: 8000, server_name: None, may_see_status: true };
+    request.extensions_mut().insert(arrival);
+    common::soon("an answer", the_box.rooms.stack.clone().oneshot(request)).await.unwrap()
+}
+
+/// Half of a long response, the rest when the gate lets it pass.
+fn in_halves(fields: &str, gate: &Gate) -> Vec<Step> {
+    let half = "x".repeat(100_000);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n{fields}\r\n");
+    vec![send(head), send(&half), Step::Wait(gate.clone()), send(&half)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_night_fetches_ends_with_it_and_what_a_pupil_fetches_goes_on() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |_| in_halves("Cache-Control: max-age=60\r\n", &held)).await;
+    let the_box = TestBox::open(HOST, "", origin.address).await;
+    for (way, path, is_stored) in [(Way::Night, "night", false), (Way::Forward, "pupil", true)] {
+        let url = format!("http://lesson.test/{path}");
+        drop(begin(&the_box, way, &url).await);
+        gate.open();
+        the_box.settled().await;
+        assert_eq!(the_box.rooms.context.store.find_in_memory(&key_of(&url)).is_some(), is_stored, "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! One request to the origin on behalf of all who wait: what came of it, and its content on the way into the store.
 //!
-//! A fill belongs to no client: it is a task of its own and goes on when the pupil who caused it has left.
+//! A fill belongs to no client: it is a task of its own and goes on when the pupil who caused it has left. One that a night
+//! began keeps the night's pace, and ends with it unless a pupil has joined.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -199,12 +200,14 @@ impl Flight {
             Ok((fill, filling, pen)) => {
                 self.context.flights.forget_pass(&self.asked.key);
                 let reader = filling.body.reader(0, u64::MAX);
-                if let (Some(share), Some(reader)) = (self.share.take(), reader) {
+                let is_read = match (self.share.take(), reader) {
                     // The leader may have left; the fill goes on for those who come.
-                    let _gone = share.send(LeadersShare::Reader(reader));
-                }
+                    (Some(share), Some(reader)) => share.send(LeadersShare::Reader(reader)).is_ok(),
+                    _ => false,
+                };
+                let is_paced = is_read && self.asked.arrival.way == Way::Night;
                 self.lead.land(Landed::Filling(Arc::new(filling)));
-                self.pump(response.into_body(), fill, pen).await;
+                self.pump(response.into_body(), fill, pen, is_paced).await;
                 drop(tally);
             }
             Err(reason) => {
@@ -237,12 +240,12 @@ impl Flight {
 
     /// The content, from the origin into the store and to those who read along. The lead is held until the store has
     /// it, so that nobody asks the origin again in between.
-    async fn pump(self, mut body: OriginBody, fill: Fill, pen: Pen) {
+    async fn pump(self, mut body: OriginBody, fill: Fill, pen: Pen, is_paced: bool) {
         let mut fill = Some(fill);
         while let Some(frame) = body.frame().await {
             match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(chunk)) => {
-                    if !push(&mut fill, &pen, chunk).await {
+                    if !push(&mut fill, &pen, chunk).await || is_paced && !pen.keep_pace().await {
                         return;
                     }
                 }

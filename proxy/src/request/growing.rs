@@ -42,7 +42,9 @@ struct State {
     file: Option<BodyFile>,
     /// While true, all that arrived is in `file` as well.
     is_kept: bool,
-    /// Where each reader stands; looked at only when the file is lost.
+    /// Whether the pen keeps the pace of its readers although all is kept.
+    is_paced: bool,
+    /// Where each reader stands; looked at only when the file is lost or the pen is paced.
     readers: HashMap<u64, u64>,
     next_reader: u64,
 }
@@ -85,6 +87,7 @@ impl Growing {
             ending: Ending::Open,
             file,
             is_kept,
+            is_paced: false,
             readers: HashMap::new(),
             next_reader: 0,
         };
@@ -143,8 +146,27 @@ impl Pen {
                 }
             }
             if tokio::time::timeout(SLOW_READER_WAIT, changed).await.is_err() {
-                self.growing.lock().cut_off_the_slowest();
+                self.growing.lock().cut_off_those_behind();
             }
+        }
+    }
+
+    /// Waits while even the fastest reader is a window behind: the origin then sends no faster than somebody reads.
+    ///
+    /// Returns false when nobody reads any more.
+    pub async fn keep_pace(&self) -> bool {
+        loop {
+            let mut changed = std::pin::pin!(self.growing.changed.notified());
+            changed.as_mut().enable();
+            {
+                let mut state = self.growing.lock();
+                state.is_paced = true;
+                let Some(fastest) = state.readers.values().copied().max() else { return false };
+                if state.end.saturating_sub(fastest) <= WINDOW_BYTES {
+                    return true;
+                }
+            }
+            changed.await;
         }
     }
 
@@ -175,6 +197,11 @@ impl Drop for Pen {
 }
 
 impl State {
+    /// Whether the pen may be waiting for a reader to move.
+    fn does_pen_wait(&self) -> bool {
+        !self.is_kept || self.is_paced
+    }
+
     fn push(&mut self, chunk: Bytes) {
         self.end += chunk.len() as u64;
         self.window.push_back(chunk);
@@ -199,10 +226,12 @@ impl State {
         }
     }
 
-    fn cut_off_the_slowest(&mut self) {
-        if let Some(slowest) = self.readers.iter().min_by_key(|(_, position)| **position).map(|(id, _)| *id) {
-            self.readers.remove(&slowest);
-        }
+    /// Cuts off the slowest reader and all who are more than the window behind, so that those who keep up wait once for
+    /// them all and not once for each.
+    fn cut_off_those_behind(&mut self) {
+        let Some(slowest) = self.readers.values().copied().min() else { return };
+        let behind = self.end.saturating_sub(WINDOW_BYTES);
+        self.readers.retain(|_, position| *position > slowest && *position >= behind);
     }
 
     /// The part of the window that begins at `position`, if it is there.
@@ -297,13 +326,13 @@ impl Reader {
         chunk
     }
 
-    /// Tells where this reader stands; a pen without a file may be waiting for it.
+    /// Tells where this reader stands; the pen may be waiting for it.
     fn note_position(&self) {
         let mut state = self.growing.lock();
         if let Some(position) = state.readers.get_mut(&self.id) {
             *position = self.position;
         }
-        let pen_waits = !state.is_kept;
+        let pen_waits = state.does_pen_wait();
         drop(state);
         if pen_waits {
             self.growing.changed.notify_waiters();
@@ -315,7 +344,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = self.growing.lock();
         state.readers.remove(&self.id);
-        let pen_waits = !state.is_kept;
+        let pen_waits = state.does_pen_wait();
         drop(state);
         if pen_waits {
             self.growing.changed.notify_waiters();
@@ -369,6 +398,34 @@ mod tests {
         pen.complete();
         assert_eq!(busy.await.unwrap().unwrap().len(), 500_000);
         assert!(matches!(idle.next().await, Some(Err(BodyError::TooSlow))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_keep_up_wait_once_for_all_who_stand_still() {
+        let (growing, pen) = Growing::start(None);
+        let idle: Vec<_> = (0..30).map(|_| growing.reader(0, u64::MAX).unwrap()).collect();
+        let busy = tokio::spawn(read_all(growing.reader(0, u64::MAX).unwrap()));
+        let begun = tokio::time::Instant::now();
+        for _ in 0..5 {
+            assert!(pen.push_unkept(Bytes::from(vec![7u8; 100_000])).await);
+        }
+        pen.complete();
+        assert_eq!(busy.await.unwrap().unwrap().len(), 500_000);
+        assert!(begun.elapsed() < 2 * SLOW_READER_WAIT, "{:?}", begun.elapsed());
+        drop(idle);
+    }
+
+    #[tokio::test]
+    async fn a_paced_pen_waits_for_whoever_reads_fastest() {
+        let (growing, pen) = Growing::start(None);
+        let (mut fast, slow) = (growing.reader(0, u64::MAX).unwrap(), growing.reader(0, u64::MAX).unwrap());
+        pen.push_kept(Bytes::from(vec![7u8; 300_000]));
+        let mut pace = Box::pin(pen.keep_pace());
+        assert!(futures_util::poll!(&mut pace).is_pending());
+        assert_eq!(fast.next().await.unwrap().unwrap().len(), 300_000);
+        assert!(pace.await);
+        drop((fast, slow));
+        assert!(!pen.keep_pace().await, "nobody reads any more");
     }
 
     #[tokio::test]
