@@ -76,9 +76,11 @@ impl Rooms {
         Ok(Self { stack: stack(context.clone()), context })
     }
 
-    /// Swaps the allowlist. What is in memory is read again from the store under the new rules.
+    /// Swaps the allowlist. What is in memory is read again from the store under the new rules, and nobody who comes now
+    /// joins what was asked for under the old ones.
     pub fn reload(&self, allowlist: Allowlist) {
         self.context.allowlist.store(Arc::new(allowlist));
+        self.context.flights.invalidate(|_| true);
         self.context.store.forget_memory();
     }
 

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use bulaq::request::{Arrival, Source, Way};
+use bulaq::request::{Arrival, Handled, Source, Way};
 use common::origin::{Gate, Origin, Step, response, send};
 use common::rooms::TestBox;
 use http::Method;
@@ -132,6 +132,110 @@ fn in_halves(fields: &str, gate: &Gate) -> Vec<Step> {
     let half = "x".repeat(100_000);
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n{fields}\r\n");
     vec![send(head), send(&half), Step::Wait(gate.clone()), send(&half)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_arrives_under_old_rules_is_neither_joined_nor_reused_under_new_ones() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |_| in_halves("Cache-Control: private\r\n", &held)).await;
+    let rule = "[[site.rule]]\npath = \"/**\"\nanonymous = true\nfresh-min = \"1h\"\n";
+    let the_box = TestBox::open(HOST, rule, origin.address).await;
+    let under_way = begin(&the_box, Way::Forward, "http://lesson.test/a").await;
+
+    the_box.rooms.reload(common::allowlist(HOST, ""));
+    let other = begin(&the_box, Way::Forward, "http://lesson.test/a").await;
+    assert_eq!(other.extensions().get::<Handled>().unwrap().source, Source::Origin);
+    gate.open_for_all();
+    drop((under_way, other));
+    the_box.settled().await;
+    let told = the_box.get("http://lesson.test/a").await;
+    assert_eq!(told.handled.unwrap().source, Source::Origin);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_before_a_post_is_not_given_to_who_asks_after_it() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let gets = std::sync::atomic::AtomicUsize::new(0);
+    let origin = Origin::start(move |seen| match seen.method() {
+        "POST" => response("200 OK", "", "noted"),
+        _ if gets.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 => fresh("after"),
+        _ => [Step::Wait(held.clone())].into_iter().chain(fresh("before")).collect(),
+    })
+    .await;
+    let the_box = std::sync::Arc::new(TestBox::open(HOST, "", origin.address).await);
+    let early = tokio::spawn({
+        let the_box = the_box.clone();
+        async move { the_box.get("http://lesson.test/a").await }
+    });
+    origin.has_seen(1).await;
+    assert_eq!(the_box.ask(Method::POST, "http://lesson.test/a", &[]).await.text(), "noted");
+    assert_eq!(the_box.get("http://lesson.test/a").await.text(), "after");
+    gate.open_for_all();
+    assert_eq!(early.await.unwrap().text(), "before");
+    the_box.settled().await;
+    assert_eq!(the_box.get("http://lesson.test/a").await.text(), "after");
+    assert_eq!(origin.seen().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_request_that_fails_is_given_his_own_stale_copy() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |seen| match seen.field("accept-language").as_deref() {
+        Some("ru") => response("200 OK", "Cache-Control: max-age=60\r\nVary: Accept-Language\r\n", "урок"),
+        _ => vec![Step::Wait(held.clone()), Step::Cut],
+    })
+    .await;
+    let the_box = std::sync::Arc::new(TestBox::open(HOST, "", origin.address).await);
+    let url = "http://lesson.test/a";
+    the_box.ask(Method::GET, url, &[("accept-language", "ru")]).await;
+    the_box.settled().await;
+    the_box.clock.advance(Duration::from_secs(120));
+    let lead = tokio::spawn({
+        let the_box = the_box.clone();
+        async move { the_box.ask(Method::GET, url, &[("accept-language", "kk")]).await }
+    });
+    origin.has_seen(2).await;
+    let mut follower = Box::pin(the_box.ask(Method::GET, url, &[("accept-language", "ru")]));
+    assert!(futures_util::poll!(&mut follower).is_pending(), "it waits for the other");
+    gate.open_for_all();
+    assert_eq!(lead.await.unwrap().status, 502);
+    let told = follower.await;
+    assert_eq!((told.status.as_u16(), told.text()), (200, "урок"));
+    assert_eq!(told.handled.unwrap().source, Source::Stale);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_refreshes_nothing_behind_a_stale_answer() {
+    let origin =
+        Origin::start(|_| response("200 OK", "Cache-Control: max-age=1, stale-while-revalidate=60\r\n", "a lesson"))
+            .await;
+    let the_box = TestBox::open(HOST, "", origin.address).await;
+    the_box.get("http://lesson.test/a").await;
+    the_box.settled().await;
+    the_box.clock.advance(Duration::from_secs(10));
+    let told = the_box.ask(Method::HEAD, "http://lesson.test/a", &[]).await;
+    assert_eq!(told.handled.unwrap().source, Source::Stale);
+    the_box.settled().await;
+    assert_eq!(origin.seen().len(), 1);
+    the_box.get("http://lesson.test/a").await;
+    the_box.settled().await;
+    assert_eq!(the_box.get("http://lesson.test/a").await.handled.unwrap().source, Source::Hit);
+    assert_eq!(origin.seen().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_if_cached_asks_no_origin_whoever_asks() {
+    let origin = Origin::start(|_| fresh("never")).await;
+    let the_box = TestBox::open(HOST, "", origin.address).await;
+    let only = ("cache-control", "only-if-cached");
+    for private in [("authorization", "Basic eA=="), ("cookie", "sessionid=1"), ("accept", "*/*")] {
+        let told = the_box.ask(Method::GET, "http://lesson.test/a", &[only, private]).await;
+        assert_eq!(told.status, 504, "{private:?}");
+    }
+    assert_eq!(origin.connections(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

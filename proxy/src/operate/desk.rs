@@ -136,6 +136,7 @@ impl Desk {
         };
         let mut done = PurgeDone::default();
         for host in self.hosts_stored_for(&list, site).await {
+            self.rooms.context.flights.invalidate(|key| is_of_host(key, &host));
             done.responses += self.rooms.context.store.purge_host(host.as_str()).await.responses;
         }
         Ok(done)
@@ -203,13 +204,16 @@ impl Operations for Desk {
         let store = &self.rooms.context.store;
         match what {
             Purge::Url(url) => {
-                let removed = store.remove(&self.key_of(&url)?).await;
+                let key = self.key_of(&url)?;
+                self.rooms.context.flights.invalidate(|flying| *flying == key);
+                let removed = store.remove(&key).await;
                 Ok(PurgeDone { responses: u64::try_from(removed).unwrap_or(u64::MAX) })
             }
             Purge::Prefix(prefix) => {
                 // The spelling of scheme, host and port is the key's; the rest is taken as it is.
                 let uri = absolute(&prefix)?;
                 let key = CacheKey::new(&uri, &SiteRule::default()).ok_or_else(not_an_address)?;
+                self.rooms.context.flights.invalidate(|flying| flying.as_str().starts_with(key.as_str()));
                 Ok(PurgeDone { responses: store.purge_prefix(key.as_str()).await.responses })
             }
             Purge::Site(name) => self.purge_site(&name).await,
@@ -263,6 +267,10 @@ impl Operations for Desk {
         let ledger = Arc::clone(&self.rooms.context.ledger);
         read_ledger(move || ledger.hours(period.first())).await
     }
+}
+
+fn is_of_host(key: &CacheKey, host: &HostName) -> bool {
+    key.as_str().parse::<Uri>().is_ok_and(|uri| uri.host() == Some(host.as_str()))
 }
 
 async fn read_ledger<T: Send + 'static>(

@@ -92,6 +92,14 @@ impl Flights {
         self.passing.invalidate(key);
     }
 
+    /// Ends the flights for keys that match, since what they asked for is out of date: whoever comes from now on asks
+    /// anew, and what they bring is not stored. Those who wait already asked before, and take it.
+    pub fn invalidate(&self, matches: impl Fn(&CacheKey) -> bool) {
+        for shard in &self.shards {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| !matches(key));
+        }
+    }
+
     fn shard(&self, key: &CacheKey) -> MutexGuard<'_, HashMap<CacheKey, watch::Receiver<Option<Landed>>>> {
         let at = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
@@ -109,6 +117,16 @@ impl Lead {
         Follow(self.landed.subscribe())
     }
 
+    /// Whether nothing has put its key out of date since it began ([`Flights::invalidate`]).
+    pub fn is_current(&self) -> bool {
+        let Some((flights, key)) = &self.registered else { return true };
+        flights.shard(key).get(key).is_some_and(|flight| self.is_mine(flight))
+    }
+
+    fn is_mine(&self, flight: &watch::Receiver<Option<Landed>>) -> bool {
+        flight.same_channel(&self.landed.subscribe())
+    }
+
     /// Tells all who wait what came of it. The key stays taken until the lead is dropped, so that those who come
     /// while the body grows join it too.
     pub fn land(&self, landed: Landed) {
@@ -118,8 +136,11 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        if let Some((flights, key)) = &self.registered {
-            flights.shard(key).remove(key);
+        let Some((flights, key)) = &self.registered else { return };
+        let mut shard = flights.shard(key);
+        // Once it is out of date, another may be there.
+        if shard.get(key).is_some_and(|flight| self.is_mine(flight)) {
+            shard.remove(key);
         }
     }
 }

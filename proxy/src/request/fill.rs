@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bulaq_allowlist::Traffic;
 use bulaq_cache_policy::{
-    Conditional, Freshening, NotStorable, StaleCause, StoredHead, freshen, stale_allowed, storable,
+    Conditional, Freshening, NotStorable, PresentedRequest, StaleCause, StoredHead, freshen, stale_allowed, storable,
 };
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -22,7 +22,7 @@ use super::growing::{Growing, Pen, Reader};
 use super::refusal::Unusable;
 use super::{Context, ForwardError, Way};
 use crate::origin::{OriginBody, WanBytes};
-use crate::store::{Fill, StoredResponse};
+use crate::store::{Fill, StoreRefusal, StoredResponse};
 
 /// How long what a night fetched is kept from eviction: until the next night has had its turn.
 const PINNED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -106,12 +106,9 @@ pub async fn fly(
         && let Some(stored) = flight.stored.clone()
         && flight.conditional.is_some()
     {
-        let headers = response.headers();
-        match flight.validated(&stored, headers, request_time).await {
-            Some(landed) => {
-                let _tally = flight.tally(response);
-                return flight.lead.land(landed);
-            }
+        let _tally = flight.tally(response);
+        match flight.validated(&stored, response.headers(), request_time).await {
+            Some(landed) => return flight.lead.land(landed),
             None => {
                 // The origin means another representation than ours: ask once more, without conditions.
                 flight.conditional = None;
@@ -168,33 +165,20 @@ impl Flight {
     }
 
     fn failed(self, error: ForwardError) {
-        let cause = match error {
-            ForwardError::DnsTimeout { .. }
-            | ForwardError::ConnectionTimeout { .. }
-            | ForwardError::ResponseTimeout { .. } => StaleCause::Timeout,
-            _ => StaleCause::Unreachable,
-        };
-        match self.stand_in(cause) {
-            Some(landed) => self.lead.land(landed),
-            None => self.lead.land(Landed::Failed(error, self.stored.as_deref().map(unusable))),
-        }
-    }
-
-    /// The stored response, if it may stand in for an origin that fails so.
-    fn stand_in(&self, cause: StaleCause) -> Option<Landed> {
-        let stored = self.stored.as_ref()?;
         let presented = self.asked.presented(&self.context.options.policy);
-        stale_allowed(&stored.head, &presented, cause, self.context.clock.now())?;
-        Some(Landed::Stale(stored.clone(), cause))
+        let landed = without_origin(error, self.stored.as_ref(), &presented, self.context.clock.now());
+        self.lead.land(landed);
     }
 
     async fn response(mut self, response: Response<OriginBody>, request_time: SystemTime) {
         let status = response.status();
         let tally = self.tally(&response);
-        if status.is_server_error()
-            && let Some(landed) = self.stand_in(StaleCause::OriginError(status))
-        {
-            return self.lead.land(landed);
+        if status.is_server_error() {
+            let presented = self.asked.presented(&self.context.options.policy);
+            let (cause, now) = (StaleCause::OriginError(status), self.context.clock.now());
+            if let Some(landed) = stand_in(self.stored.as_ref(), &presented, cause, now) {
+                return self.lead.land(landed);
+            }
         }
         match self.begin(&response, request_time) {
             Ok((fill, filling, pen)) => {
@@ -211,7 +195,9 @@ impl Flight {
                 drop(tally);
             }
             Err(reason) => {
-                self.context.flights.remember_pass(&self.asked.key);
+                if self.lead.is_current() {
+                    self.context.flights.remember_pass(&self.asked.key);
+                }
                 if let Some(share) = self.share.take() {
                     let _gone = share.send(LeadersShare::Response(Box::new(response), tally));
                 }
@@ -234,6 +220,10 @@ impl Flight {
         let content_length = content_length(headers);
         let fill = self.context.store.begin(&self.asked.key, head.clone(), content_length);
         let fill = fill.map_err(|refusal| refusal.reason())?;
+        // Asked now: what puts the key out of date from here on reaches the fill itself.
+        if !self.lead.is_current() {
+            return Err(StoreRefusal::Invalidated.reason());
+        }
         let (body, pen) = Growing::start(Some(fill.reader()));
         Ok((fill, Filling { head, content_length, body }, pen))
     }
@@ -285,6 +275,35 @@ impl Flight {
             self.context.store.pin_until(stored, until).await;
         }
     }
+}
+
+/// What a failed request leaves for one who waits: the stored response that is his, if it may stand in, or the failure.
+pub fn without_origin(
+    error: ForwardError,
+    stored: Option<&Arc<StoredResponse>>,
+    presented: &PresentedRequest<'_>,
+    now: SystemTime,
+) -> Landed {
+    let cause = match error {
+        ForwardError::DnsTimeout { .. }
+        | ForwardError::ConnectionTimeout { .. }
+        | ForwardError::ResponseTimeout { .. } => StaleCause::Timeout,
+        _ => StaleCause::Unreachable,
+    };
+    stand_in(stored, presented, cause, now)
+        .unwrap_or_else(|| Landed::Failed(error, stored.map(|stored| unusable(stored))))
+}
+
+/// The stored response, if it may stand in for an origin that fails so.
+fn stand_in(
+    stored: Option<&Arc<StoredResponse>>,
+    presented: &PresentedRequest<'_>,
+    cause: StaleCause,
+    now: SystemTime,
+) -> Option<Landed> {
+    let stored = stored?;
+    stale_allowed(&stored.head, presented, cause, now)?;
+    Some(Landed::Stale(stored.clone(), cause))
 }
 
 /// Why a stored response may not stand in, given that it may not.

@@ -29,6 +29,7 @@ pub async fn pass(
     let presented = asked.presented(&context.options.policy);
     for uri in invalidated(&presented, response.status(), response.headers()) {
         if let Some(key) = CacheKey::new(&uri, &asked.rule) {
+            context.flights.invalidate(|flying| *flying == key);
             context.store.remove(&key).await;
         }
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bulaq_cache_policy::{
-    CacheStatus, Conditional, ForwardReason, Lookup, PresentedRequest, StoredHead, look_up, may_share, stale_allowed,
+    CacheStatus, Conditional, ForwardReason, Lookup, Pass, PresentedRequest, StoredHead, look_up, may_share,
+    stale_allowed,
 };
 use http::header::{ALT_SVC, HeaderMap, RANGE, VIA};
 use http::{HeaderValue, Method, Request, Response};
@@ -16,7 +17,7 @@ use tower::BoxError;
 use super::asked::Asked;
 use super::collapse::{Follow, Lead, Place};
 use super::deliver::{Content, deliver};
-use super::fill::{Filling, Landed, LeadersShare, fly};
+use super::fill::{Filling, Landed, LeadersShare, fly, without_origin};
 use super::status::Account;
 use super::target::{Target, target};
 use super::{Arrival, Context, Refusal, RequestBody, ResponseBody, Source, own, pass};
@@ -40,6 +41,9 @@ pub async fn respond(context: Arc<Context>, request: Request<RequestBody>) -> Re
     let asked = Arc::new(Asked::new(&context, parts, arrival, target)?);
     let presented = asked.presented(&context.options.policy);
     if let Err(pass) = may_share(&presented) {
+        if presented.directives.only_if_cached && pass != Pass::Method {
+            return Err(Refusal::OnlyIfCached.into());
+        }
         let account =
             Account { detail: Some(pass.token()), ..Account::forwarded(Source::Origin, ForwardReason::of_pass(pass)) };
         return Ok(pass::pass(&context, &asked, body, account).await?);
@@ -69,7 +73,9 @@ async fn answer(
             return Ok(from_store(context, asked, presented, &variants[index], Account::hit(source)).await);
         }
         Lookup::ReuseWhileRevalidating { index, conditional, .. } => {
-            refresh_behind(context, asked, &variants[index], conditional);
+            if can_fill(presented, true) {
+                refresh_behind(context, asked, &variants[index], conditional);
+            }
             let account = Account { detail: Some("stale-while-revalidate"), ..Account::hit(Source::Stale) };
             return Ok(from_store(context, asked, presented, &variants[index], account).await);
         }
@@ -84,7 +90,7 @@ async fn answer(
     }
     let place = if may_wait { context.flights.join(&asked.key) } else { Place::Alone };
     let lead = match place {
-        Place::Follow(follow) => return follow_up(context, asked, presented, follow, why).await,
+        Place::Follow(follow) => return follow_up(context, asked, presented, stored, follow, why).await,
         Place::Lead(lead) => lead,
         Place::Alone => Lead::alone(),
     };
@@ -133,11 +139,13 @@ async fn ask_origin(
     }
 }
 
-/// Follows: takes what the lead's request brought if it is for this request too.
+/// Follows: takes what the lead's request brought if it is for this request too. `stored` may stand in for an origin that
+/// fails; the lead's may be another variant, or none.
 async fn follow_up(
     context: &Arc<Context>,
     asked: &Arc<Asked>,
     presented: &PresentedRequest<'_>,
+    stored: Option<Arc<StoredResponse>>,
     follow: Follow,
     why: ForwardReason,
 ) -> Result<Option<Response<ResponseBody>>, Refusal> {
@@ -155,6 +163,10 @@ async fn follow_up(
         }
         Some(Landed::Validated(stored) | Landed::Stale(stored, _)) if !may_join(&stored.head, presented, now) => {
             Ok(None)
+        }
+        Some(Landed::Failed(error, _)) => {
+            let landed = without_origin(error, stored.as_ref(), presented, now);
+            without_content(context, asked, presented, landed, account).await
         }
         Some(landed) => without_content(context, asked, presented, landed, account).await,
     }
@@ -200,7 +212,8 @@ async fn without_content(
     }
 }
 
-/// `stale-while-revalidate`: one request refreshes it, nobody waits for it (RFC 5861 §3).
+/// `stale-while-revalidate`: one request refreshes it, nobody waits for it (RFC 5861 §3). A `HEAD` brings no content to do
+/// so with; the next `GET` will.
 fn refresh_behind(
     context: &Arc<Context>,
     asked: &Arc<Asked>,

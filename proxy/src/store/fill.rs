@@ -42,6 +42,8 @@ pub struct Fill {
     ticket: Ticket,
     stored_at_ms: u64,
     record_bytes: usize,
+    /// The rules that its head is of.
+    rules: u64,
     /// The file, once the body is too long for memory.
     long: Option<Long>,
 }
@@ -87,6 +89,7 @@ impl Store {
             hasher: BodyHasher::new(),
             stored_at_ms,
             record_bytes,
+            rules: shared.memory.rules(),
             long: None,
         })
     }
@@ -217,6 +220,7 @@ impl Fill {
         disk.sync(unpublished.file())?;
         let written = Written { unpublished, layout, record, small, head: self.head };
         let stored = self.shared.publish(&self.key, written, || self.ticket.is_invalidated())?;
+        self.shared.memory.remove_if_outdated(&self.key, self.rules);
         drop(reservation); // its bytes are counted by the index from here on
         Ok(stored)
     }

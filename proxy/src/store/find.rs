@@ -57,11 +57,11 @@ impl Store {
             return load;
         }
         let leave = Leave { loads: Arc::clone(&self.0.loading.0), key: key.clone() };
-        let (shared, key) = (Arc::clone(&self.0), key.clone());
+        let (shared, key, rules) = (Arc::clone(&self.0), key.clone(), self.0.memory.rules());
         let load = async move {
             let leave = leave;
             let (files, wanted) = (Arc::clone(&shared.files), leave.key.clone());
-            let variants = files.run_blocking(move || shared.load(&wanted, restore)).await;
+            let variants = files.run_blocking(move || shared.load(&wanted, restore, rules)).await;
             variants.unwrap_or_else(|_| Variants::from([]))
         };
         let load = load.boxed().shared();
@@ -74,7 +74,7 @@ impl Store {
 
 impl Shared {
     /// Loads all variants of a URL into memory. Waits for the disk.
-    fn load(&self, key: &CacheKey, restore: impl Restore) -> Variants {
+    fn load(&self, key: &CacheKey, restore: impl Restore, rules: u64) -> Variants {
         let url = UrlKey::of(key.as_str());
         let _stripe = self.stripe(url);
         if let Some(variants) = self.memory.get(key) {
@@ -91,6 +91,7 @@ impl Shared {
         let variants = Variants::from(found);
         if !variants.is_empty() {
             self.memory.put(key, Arc::clone(&variants));
+            self.memory.remove_if_outdated(key, rules);
         }
         variants
     }

@@ -183,9 +183,10 @@ impl Store {
         }
     }
 
-    /// Forgets what was derived from stored heads, after the operator's rules changed. Nothing stored is lost.
+    /// Forgets what was derived from stored heads, after the operator's rules changed, and does not remember what is on its
+    /// way in under the old ones. Nothing stored is lost.
     pub fn forget_memory(&self) {
-        self.0.memory.clear();
+        self.0.memory.change_rules();
     }
 
     /// Closes the store in order: nothing more is stored, the index is written and made durable, and the next start need not read
