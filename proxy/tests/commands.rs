@@ -227,6 +227,15 @@ key = "nowhere.key"
     assert!(told.contains("names other.example.kz, which is of no site"), "{told}");
     assert!(told.contains("etc/nowhere.pem"), "{told}");
 
+    fs::write(folder.path().join("etc/bulaq.toml"), "[origin.extra-roots]\nbilimlnd = \"own.pem\"\n").unwrap();
+    let refused = bulaq(folder.path(), &["serve", "--check", "--config", "etc/bulaq.toml"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("did you mean bilimland?"));
+    fs::write(folder.path().join("etc/bulaq.toml"), "[origin.extra-roots]\nbilimland = \"own.pem\"\n").unwrap();
+    let unreadable = bulaq(folder.path(), &["serve", "--check", "--config", "etc/bulaq.toml"]);
+    assert_eq!(unreadable.status.code(), Some(1));
+    assert!(String::from_utf8(unreadable.stderr).unwrap().contains("etc/own.pem"));
+
     let missing = bulaq(folder.path(), &["serve"]);
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8(missing.stderr).unwrap().contains("`bulaq init FOLDER` writes one"));
@@ -305,9 +314,25 @@ fn a_bad_allowlist_is_refused_and_the_old_one_stays() {
     assert!(serving.wait_for("nonsense").contains("the old list stays"));
     assert!(serving.get("/b").starts_with("HTTP/1.1 200"));
 
+    fs::remove_file(folder.path().join("allowlist.toml")).unwrap();
+    let gone = bulaq(folder.path(), &["reload"]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(String::from_utf8(gone.stderr).unwrap().contains("cannot be read (No such file"));
+
     fs::write(folder.path().join("allowlist.toml"), good.replace("lessons.example.kz", "other.example.kz")).unwrap();
     assert_eq!(told(folder.path(), &["reload"]), "The box permits 1 site now.\n");
     assert!(serving.get("/b").starts_with("HTTP/1.1 403"));
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let folder = box_for("127.0.0.1:1".parse().unwrap());
+    let mut check = command(folder.path(), &["serve", "--check"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader); // as `| head` does when it has seen enough
+    let left = check.stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    let told = String::from_utf8(left.stderr).unwrap();
+    assert!(left.status.success() && !told.contains("panicked") && !told.contains("pipe"), "{told}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use super::say_line;
 /// Which folder.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  sudo bulaq init /etc/bulaq\n\nFiles that are there already stay as they are.")]
@@ -31,17 +32,17 @@ pub(super) fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
     for (name, text) in [("bulaq.toml", CONFIG), ("allowlist.toml", ALLOWLIST)] {
         let path = folder.join(name);
         if write_new(&path, text)? {
-            println!("written   {}", path.display());
+            say_line(format_args!("written   {}", path.display()))?;
         } else {
-            println!("kept      {} (it was there)", path.display());
+            say_line(format_args!("kept      {} (it was there)", path.display()))?;
         }
     }
     let config = folder.join("bulaq.toml");
     let config = config.display();
-    println!("\nNext: edit both files, then");
-    println!("  bulaq serve --check --config {config}    says what is wrong with them");
-    println!("  bulaq prefetch --config {config}         fetches the sites once, now");
-    println!("  bulaq serve --config {config}            runs the box");
+    say_line(format_args!("\nNext: edit both files, then"))?;
+    say_line(format_args!("  bulaq serve --check --config {config}    says what is wrong with them"))?;
+    say_line(format_args!("  bulaq prefetch --config {config}         fetches the sites once, now"))?;
+    say_line(format_args!("  bulaq serve --config {config}            runs the box"))?;
     Ok(ExitCode::SUCCESS)
 }
 

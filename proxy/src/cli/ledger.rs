@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::configured::ConfigArg;
+use super::{say, say_line};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::quantity::{ByteSize, grouped};
@@ -40,16 +41,16 @@ pub(super) async fn run(args: LedgerArgs) -> anyhow::Result<ExitCode> {
     if args.hours {
         let hours = hours(&config, period).await?;
         if args.json {
-            println!("{}", serde_json::to_string_pretty(&hours)?);
+            say_line(format_args!("{}", serde_json::to_string_pretty(&hours)?))?;
         } else {
-            print!("{}", hour_lines(&hours));
+            say(format_args!("{}", hour_lines(&hours)))?;
         }
     } else {
         let totals = totals(&config, period).await?;
         if args.json {
-            println!("{}", serde_json::to_string_pretty(&totals)?);
+            say_line(format_args!("{}", serde_json::to_string_pretty(&totals)?))?;
         } else {
-            print!("{totals}");
+            say(format_args!("{totals}"))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -14,6 +14,8 @@ mod status;
 mod store;
 
 use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -117,8 +119,22 @@ struct Refused {
     what: String,
 }
 
+/// Writes to standard output.
+fn say(text: fmt::Arguments<'_>) -> io::Result<()> {
+    io::stdout().lock().write_fmt(text)
+}
+
+/// Writes a line to standard output.
+fn say_line(text: fmt::Arguments<'_>) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{text}")
+}
+
 /// Tells an error once, with its causes, and gives it its exit status.
 fn end(error: &anyhow::Error) -> ExitCode {
+    let reader_left = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    if reader_left {
+        return ExitCode::SUCCESS; // `| head` has seen enough
+    }
     eprintln!("bulaq: {error:#}");
     if error.is::<Refused>() { ExitCode::from(REFUSED) } else { ExitCode::from(FAILED) }
 }

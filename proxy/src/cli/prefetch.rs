@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::configured::ConfigArg;
 use super::desk::with_box;
+use super::say;
 use crate::prefetch::progress::for_this_terminal;
 use crate::prefetch::report::End;
 
@@ -36,7 +37,7 @@ pub(super) async fn run(args: PrefetchArgs) -> anyhow::Result<ExitCode> {
     })
     .await?;
     progress.finish(&last.unwrap_or_default());
-    print!("{}", super::report::told(&report, &config.time_zone));
+    say(format_args!("{}", super::report::told(&report, &config.time_zone)))?;
     let is_good = report.total().failed_total() == 0 && report.end == End::Complete;
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::configured::ConfigArg;
 use super::desk::with_box;
+use super::say_line;
 use crate::config::quantity::counted;
 use crate::operate::Purge;
 
@@ -38,6 +39,6 @@ pub(super) async fn run(args: PurgeArgs) -> anyhow::Result<ExitCode> {
     let what = url.map(Purge::Url).or(site.map(Purge::Site)).or(prefix.map(Purge::Prefix));
     let Some(what) = what else { anyhow::bail!("say what to remove: an address, --site or --prefix") };
     let done = with_box(&config, async |orders| orders.purge(&what).await).await?;
-    println!("{} removed.", counted(done.responses, "stored page"));
+    say_line(format_args!("{} removed.", counted(done.responses, "stored page")))?;
     Ok(ExitCode::SUCCESS)
 }

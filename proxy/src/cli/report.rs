@@ -8,6 +8,7 @@ use anyhow::Context;
 use jiff::tz::TimeZone;
 
 use super::configured::ConfigArg;
+use super::{say, say_line};
 use crate::config::quantity::{ByteSize, grouped};
 use crate::prefetch::report::{End, NightReport, Reason, SiteReport, saved};
 
@@ -41,7 +42,12 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
             let report = NightReport::load(path)?;
             let total = report.total();
             let started = report.started.to_zoned(config.time_zone.clone()).strftime("%Y-%m-%d %H:%M");
-            println!("{started}  {:24}  {} stored, {} failed", report.end.as_str(), total.stored, total.failed_total());
+            say_line(format_args!(
+                "{started}  {:24}  {} stored, {} failed",
+                report.end.as_str(),
+                total.stored,
+                total.failed_total()
+            ))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -49,9 +55,9 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         reports.iter().rev().nth(args.nights_ago).with_context(|| format!("only {} nights are kept", reports.len()))?;
     let report = NightReport::load(path).with_context(|| format!("{} cannot be read", path.display()))?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say_line(format_args!("{}", serde_json::to_string_pretty(&report)?))?;
     } else {
-        print!("{}", told(&report, &config.time_zone));
+        say(format_args!("{}", told(&report, &config.time_zone)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

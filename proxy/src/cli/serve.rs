@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use bulaq_allowlist::{Allowlist, HostName};
 
 use super::configured::{ConfigArg, allowlist};
+use super::{Refused, say_line};
 use crate::ca::Certificates;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -31,14 +32,15 @@ pub(super) struct ServeArgs {
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.load()?;
     let list = allowlist(&config.allowlist)?;
-    for warning in config.machine_warnings().into_iter().chain(unknown_sites(&config, &list)) {
+    for warning in config.machine_warnings().into_iter().chain(unknown_hosts(&config, &list)) {
         eprintln!("warning: {warning}");
     }
+    refuse_unknown_sites(&config, &list)?;
     if args.check {
         // The files that the configuration names are read as at a start; nothing is opened or written.
         Certificates::new(&config.certificates, None)?;
         Origin::new(config.origin.clone(), Clock::system())?;
-        println!("{}", summary(&config, list.sites().len()));
+        say_line(format_args!("{}", summary(&config, list.sites().len())))?;
         return Ok(ExitCode::SUCCESS);
     }
     crate::telemetry::start(&config.log);
@@ -46,15 +48,23 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Names in the configuration that no site of the allowlist has.
-fn unknown_sites(config: &Config, list: &Allowlist) -> Vec<String> {
-    let unknown_site = |name: &&String| list.site(name).is_none();
-    let roots = config.origin.extra_roots.keys().filter(unknown_site);
-    let roots = roots.map(|name| format!("[origin.extra-roots] names {name}, which is no site of the allowlist"));
-    let unknown_host = |host: &&HostName| list.site_of(host).is_none();
-    let hosts = config.origin.hosts.keys().filter(unknown_host);
-    let hosts = hosts.map(|host| format!("[origin.hosts] names {host}, which is of no site of the allowlist"));
-    roots.chain(hosts).collect()
+/// Hosts of the configuration that no site of the allowlist has; a site may be planned.
+fn unknown_hosts(config: &Config, list: &Allowlist) -> Vec<String> {
+    let is_unknown = |host: &&HostName| list.site_of(host).is_none();
+    let hosts = config.origin.hosts.keys().filter(is_unknown);
+    hosts.map(|host| format!("[origin.hosts] names {host}, which is of no site of the allowlist")).collect()
+}
+
+/// An extra root that reaches no site is a slip of the hand, and the site that was meant would not be reached.
+fn refuse_unknown_sites(config: &Config, list: &Allowlist) -> anyhow::Result<()> {
+    let unknown: Vec<_> = config.origin.extra_roots.keys().filter(|name| list.site(name).is_none()).collect();
+    for name in &unknown {
+        let names: Vec<_> = list.sites().iter().map(|site| site.name()).collect();
+        let near = bulaq_allowlist::nearest(name, &names);
+        let help = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        eprintln!("error: [origin.extra-roots] names {name}, which is no site of the allowlist{help}");
+    }
+    if unknown.is_empty() { Ok(()) } else { Err(Refused { what: "the configuration".to_owned() }.into()) }
 }
 
 /// What a good configuration means, in a few lines.

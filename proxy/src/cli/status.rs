@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::Refused;
 use super::configured::ConfigArg;
+use super::say_line;
 use crate::config::quantity::{ByteSize, counted};
 use crate::operate::{Client, ClientError};
 
@@ -12,23 +13,23 @@ use crate::operate::{Client, ClientError};
 pub(super) async fn run(config: &ConfigArg) -> anyhow::Result<ExitCode> {
     let config = config.load()?;
     let status = running(&config.data).await?.status().await?;
-    println!("bulaq {} serves {}", status.version, counted(status.sites as u64, "site"));
+    say_line(format_args!("bulaq {} serves {}", status.version, counted(status.sites as u64, "site")))?;
     let store = status.store;
-    println!(
+    say_line(format_args!(
         "store   {}, {} of at most {}; {} in memory; index {}",
         counted(store.responses, "page"),
         ByteSize(store.bytes),
         ByteSize(store.bytes_max),
         ByteSize(store.memory_bytes),
         store.index,
-    );
+    ))?;
     if let Some(free) = store.free_bytes {
-        println!("disk    {} free", ByteSize(free));
+        say_line(format_args!("disk    {} free", ByteSize(free)))?;
     }
     match (status.is_night_at_work, status.next_night) {
-        (true, _) => println!("night   at work"),
-        (false, Some(next)) => println!("night   begins {next}"),
-        (false, None) => println!("night   only by `bulaq prefetch`"),
+        (true, _) => say_line(format_args!("night   at work"))?,
+        (false, Some(next)) => say_line(format_args!("night   begins {next}"))?,
+        (false, None) => say_line(format_args!("night   only by `bulaq prefetch`"))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -41,10 +42,10 @@ pub(super) async fn reload(config: &ConfigArg) -> anyhow::Result<ExitCode> {
             for warning in &done.warnings {
                 eprintln!("{warning}\n");
             }
-            println!("The box permits {} now.", counted(done.sites as u64, "site"));
+            say_line(format_args!("The box permits {} now.", counted(done.sites as u64, "site")))?;
             Ok(ExitCode::SUCCESS)
         }
-        Err(ClientError::Refused(failure)) => {
+        Err(ClientError::Refused(failure)) if !failure.details.is_empty() => {
             for detail in &failure.details {
                 eprintln!("{detail}\n");
             }

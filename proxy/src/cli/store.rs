@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::configured::ConfigArg;
 use super::desk::with_box;
+use super::say;
 use crate::config::quantity::{ByteSize, counted, grouped};
 use crate::operate::VerifyDone;
 
@@ -46,7 +47,7 @@ pub(super) async fn run(args: StoreArgs) -> anyhow::Result<ExitCode> {
     })
     .await?;
     bar.finish_and_clear();
-    print!("{}", told(&done, &folder.join("damaged").display().to_string()));
+    say(format_args!("{}", told(&done, &folder.join("damaged").display().to_string())))?;
     Ok(if done.damaged.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -84,15 +84,18 @@ fn ingress(section: &Section<'_, '_>, operators: Vec<IpNet>) -> IngressOptions {
             h2_streams_max: section.limited("h2-streams-max", &count(bounds::H2_STREAMS_MAX)),
         },
     };
-    let all: Vec<_> = [&listen.http, &listen.https, &listen.forward].into_iter().flatten().collect();
+    let doors = [("http", &listen.http), ("https", &listen.https), ("forward", &listen.forward)];
+    let all: Vec<_> = doors.iter().flat_map(|(key, door)| door.iter().map(move |address| (*key, address))).collect();
     if all.is_empty() {
         section.report().error(&section.span("http"), "the box listens nowhere", "no address", None);
     }
-    for (index, address) in all.iter().enumerate() {
-        if address.port() != 0 && all[..index].contains(address) {
-            let key = ["forward", "https", "http"].into_iter().find(|key| !section.span(key).is_empty());
-            let span = section.span(key.unwrap_or("http"));
-            section.report().error(&span, format!("{address} is given to two doors"), "used twice", None);
+    for (index, (key, address)) in all.iter().enumerate() {
+        let Some((other, _)) = all[..index].iter().find(|(_, other)| other == address) else { continue };
+        if address.port() != 0 {
+            // The later door, or the other one where this is the default that nobody wrote.
+            let span = [key, other].into_iter().map(|key| section.span(key)).find(|span| !span.is_empty());
+            let message = format!("{address} is given to {other} and to {key}");
+            section.report().error(&span.unwrap_or_default(), message, "used twice", None);
         }
     }
     section.done();
@@ -145,12 +148,16 @@ fn policy(section: &Section<'_, '_>) -> PolicyOptions {
 
 fn store(section: &Section<'_, '_>, data: &Path) -> StoreOptions {
     let defaults = StoreOptions::new(data.join("store"));
+    let size = section.limited("size", &limits::STORE_SIZE);
+    // A store smaller than the longest body's default takes bodies up to its own size.
+    let body_max = limits::STORE_BODY_MAX;
+    let body_max = Limit { default: if size < body_max.default { size } else { body_max.default }, ..body_max };
     let options = StoreOptions {
-        bytes_max: section.limited("size", &limits::STORE_SIZE).0,
+        bytes_max: size.0,
         free_bytes_min: section.limited("keep-free", &limits::STORE_KEEP_FREE).0,
         memory_bytes_max: section.limited("memory", &limits::STORE_MEMORY).0,
         memory_body_bytes_max: section.limited("memory-body-max", &limits::STORE_MEMORY_BODY_MAX).0,
-        body_bytes_max: section.limited("body-max", &limits::STORE_BODY_MAX).0,
+        body_bytes_max: section.limited("body-max", &body_max).0,
         variants_max: as_usize(section.limited("variants-max", &limits::STORE_VARIANTS_MAX)),
         index_cache_bytes: section.limited("index-memory", &limits::STORE_INDEX_MEMORY).0,
         pinned_percent_max: section.limited("pinned-percent-max", &limits::STORE_PINNED_PERCENT_MAX),
@@ -160,8 +167,7 @@ fn store(section: &Section<'_, '_>, data: &Path) -> StoreOptions {
     if options.body_bytes_max > options.bytes_max {
         let help = "longer bodies pass through without being stored".to_owned();
         let message = format!("`store.body-max` is larger than the store, {}", ByteSize(options.bytes_max));
-        let span = if section.span("body-max").is_empty() { section.span("size") } else { section.span("body-max") };
-        section.report().warning(&span, message, "never reached", Some(help));
+        section.report().warning(&section.span("body-max"), message, "never reached", Some(help));
     }
     section.done();
     options

@@ -214,7 +214,11 @@ fn single_problems_have_their_own_words() {
     let first = |text: &str| refused(text)[0].to_string();
     let table = [
         ("[listen]\nhttp = []\nhttps = []\nforward = []", "bulaq.toml:2:8: the box listens nowhere"),
-        ("[listen]\nforward = [\"0.0.0.0:80\"]", "bulaq.toml:2:11: 0.0.0.0:80 is given to two doors"),
+        (
+            "[listen]\nhttps = [\"0.0.0.0:80\"]\nforward = []",
+            "bulaq.toml:2:9: 0.0.0.0:80 is given to http and to https",
+        ),
+        ("[listen]\nforward = [\"0.0.0.0:80\"]", "bulaq.toml:2:11: 0.0.0.0:80 is given to http and to forward"),
         ("[night]\nwindow = \"22:00-22:00\"", "bulaq.toml:2:10: the night's window opens and closes at the same time"),
         (
             "time-zone = \"Almaty\"",
@@ -243,9 +247,12 @@ fn single_problems_have_their_own_words() {
 }
 
 #[test]
-fn a_body_that_no_store_could_hold_is_a_warning() {
-    let loaded = parse("[store]\nsize = \"100 MiB\"\n").unwrap();
-    assert_eq!(loaded.warnings[0].to_string(), "bulaq.toml:2:8: `store.body-max` is larger than the store, 100 MiB");
+fn a_body_that_no_store_could_hold_is_a_warning_when_somebody_asked_for_it() {
+    let small = parse("[store]\nsize = \"100 MiB\"\n").unwrap();
+    assert!(small.warnings.is_empty(), "{:?}", small.warnings);
+    assert_eq!(small.config.store.body_bytes_max, 100 << 20);
+    let loaded = parse("[store]\nsize = \"100 MiB\"\nbody-max = \"1 GiB\"\n").unwrap();
+    assert_eq!(loaded.warnings[0].to_string(), "bulaq.toml:3:12: `store.body-max` is larger than the store, 100 MiB");
 }
 
 #[test]
