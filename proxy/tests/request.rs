@@ -100,7 +100,11 @@ async fn the_night_sees_the_end_of_a_page_only_when_it_is_stored() {
 }
 
 fn key_of(url: &str) -> bulaq_cache_policy::CacheKey {
-    bulaq_cache_policy::CacheKey::new(&url.parse().unwrap(), &bulaq_cache_policy::SiteRule::default()).unwrap()
+    let key = bulaq_cache_policy::CacheKey::new(
+        &url.parse().expect("a URL of this file"),
+        &bulaq_cache_policy::SiteRule::default(),
+    );
+    key.expect("an absolute URL")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -268,4 +272,18 @@ async fn the_start_page_tells_no_one_what_another_searched_for() {
     let told = the_box.ask_by(Way::Reverse, Method::GET, "http://localhost/", &[]).await;
     assert!(told.text().contains("Page /algebra"), "{}", told.text());
     assert!(!told.text().contains("worry"), "{}", told.text());
+}
+
+/// Scripts of visitor counters set cookies that no server needs; a page that shows its cookies must not show a pupil's.
+#[tokio::test(flavor = "multi_thread")]
+async fn counter_cookies_do_not_reach_the_origin_and_others_pass_by_the_store() {
+    let origin = Origin::start(|seen| fresh(&format!("cookies: {:?}", seen.field("cookie")))).await;
+    let the_box = TestBox::open(HOST, "", origin.address).await;
+    let counted = the_box.ask(Method::GET, "http://lesson.test/a", &[("cookie", "_ga=GA1.2; _ym_uid=7")]).await;
+    assert_eq!(counted.text(), "cookies: None");
+    let known = the_box.ask(Method::GET, "http://lesson.test/b", &[("cookie", "_ga=GA1.2; name=Aigul")]).await;
+    assert_eq!(known.text(), "cookies: Some(\"_ga=GA1.2; name=Aigul\")");
+    the_box.settled().await;
+    assert_eq!(the_box.get("http://lesson.test/a").await.handled.unwrap().source, Source::Hit);
+    assert_eq!(the_box.get("http://lesson.test/b").await.text(), "cookies: None");
 }

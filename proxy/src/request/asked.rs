@@ -2,7 +2,7 @@
 
 use bulaq_allowlist::{Allowlist, HostName, Permit, Rule, Scheme};
 use bulaq_cache_policy::{
-    CacheKey, Conditional, Options, PresentedRequest, SiteRule, anonymise_request, remove_hop_by_hop,
+    CacheKey, Conditional, Cookies, Options, PresentedRequest, Profile, SiteRule, anonymise_request, remove_hop_by_hop,
     remove_preconditions,
 };
 use http::header::{HOST, RANGE};
@@ -53,7 +53,7 @@ impl Asked {
         remove_hop_by_hop(&mut headers);
         remove_what_never_leaves(&mut headers);
         headers.remove(HOST);
-        if rule.anonymous {
+        if rule.anonymous || is_counted_only(&parts.method, &headers, &context.options.policy) {
             anonymise_request(&mut headers);
         }
         Ok(Self { arrival, permit, rule, method: parts.method, uri, headers, key })
@@ -84,6 +84,14 @@ impl Asked {
         request.headers_mut().remove(RANGE);
         request
     }
+}
+
+/// Whether all that the cookies do is count visitors. The school profile shares the answers to such requests, so the origin
+/// must not see those cookies: some page could show what they say.
+fn is_counted_only(method: &Method, headers: &HeaderMap, options: &Options) -> bool {
+    options.profile == Profile::School
+        && (method == Method::GET || method == Method::HEAD)
+        && Cookies::of(headers) == Cookies::Counters
 }
 
 /// No content.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bulaq_cache_policy::{
-    CacheStatus, Conditional, ForwardReason, Lookup, Pass, PresentedRequest, StoredHead, look_up, may_share,
-    stale_allowed,
+    CacheStatus, Conditional, ForwardReason, Lookup, Pass, PresentedRequest, StaleCause, StoredHead, look_up,
+    may_share, stale_allowed,
 };
 use http::header::{ALT_SVC, HeaderMap, RANGE, VIA};
 use http::{HeaderValue, Method, Request, Response};
@@ -203,7 +203,12 @@ async fn without_content(
             if stale_allowed(&stored.head, presented, cause, now).is_none() {
                 return Ok(None);
             }
-            let account = Account { source: Source::Stale, is_stored: true, detail: Some("stale-if-error"), ..account };
+            let fwd_status = match cause {
+                StaleCause::OriginError(status) => Some(status),
+                StaleCause::Unreachable | StaleCause::Timeout => None,
+            };
+            let detail = Some("stale-if-error");
+            let account = Account { source: Source::Stale, fwd_status, is_stored: true, detail, ..account };
             Ok(from_store(context, asked, presented, &stored, account).await)
         }
         Landed::Failed(error, None) => Err(error.into()),

@@ -56,7 +56,8 @@ impl Account {
                 fwd: self.fwd,
                 fwd_status: self.fwd_status,
                 ttl_s: self.ttl_s,
-                stored: self.fwd.is_some() && self.is_stored,
+                // Of a stale answer nothing was stored now.
+                stored: self.fwd.is_some() && self.is_stored && self.source != Source::Stale,
                 collapsed: self.is_collapsed,
                 key: None,
                 detail: self.detail.map(str::to_owned),

@@ -73,6 +73,9 @@ impl Store {
         if shared.index.is_behind() {
             return Err(StoreRefusal::IndexBehind);
         }
+        if shared.is_full(content_length) {
+            return Err(StoreRefusal::NoRoom);
+        }
         let stored_at_ms = shared.now_ms();
         let record_bytes = record_of(key, &head, stored_at_ms, 0, [0; 32]).encode().len();
         if record_bytes > RECORD_BYTES_MAX {

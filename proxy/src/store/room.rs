@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::error::StoreRefusal;
 use super::index::{Minutes, Row};
@@ -30,10 +30,16 @@ const SLACK_PERCENT: u64 = 5;
 /// Rounds without any file gone after which nothing can be evicted: everything is pinned, or the disk fails.
 const IDLE_ROUNDS_MAX: u32 = 8;
 
+/// How long nobody looks again for something to evict after a look found nothing. Until then whoever needs room is told
+/// at once that there is none: a look reads every folder.
+const FULL_FOR: Duration = Duration::from_secs(10);
+
 /// Room that is promised to fills under way.
 #[derive(Default)]
 pub(crate) struct Room {
     reserved: AtomicU64,
+    /// Until when nothing can be evicted, as far as is known; in milliseconds since 1970. Zero when there was room last.
+    full_until_ms: AtomicU64,
     /// One evicts at a time; the others wait and then find room.
     evicting: Mutex<()>,
     random: AtomicU64,
@@ -84,7 +90,7 @@ impl Shared {
         let Some(row) = self.row_on_disk(name.key) else { return false };
         let pinned = self.index.totals().pinned_bytes(Minutes::of(self.clock.now()));
         let added = if row.pinned_until == Minutes::default() { row.disk_bytes() } else { 0 };
-        let most = self.options.bytes_max / 100 * self.options.pinned_percent_max.min(100);
+        let most = self.capacity() / 100 * self.options.pinned_percent_max.min(100);
         if pinned + added > most {
             return false;
         }
@@ -92,6 +98,13 @@ impl Shared {
             self.index.change(name.key, Some(row), Some(Row { pinned_until: until, ..row }));
         }
         true
+    }
+
+    /// What the store could hold: the cap, or what the disk can give when that is less.
+    fn capacity(&self) -> u64 {
+        let free = self.files.disk.free_bytes(&self.files.dir).unwrap_or(u64::MAX);
+        let of_disk = self.index.disk_bytes().saturating_add(free.saturating_sub(self.options.free_bytes_min));
+        self.options.bytes_max.min(of_disk)
     }
 
     /// Promises room for a file of this length, evicting others if need be. Waits for the disk.
@@ -105,15 +118,56 @@ impl Shared {
         let reservation = Reservation { room: Arc::clone(&self.room), bytes };
         self.room.reserved.fetch_add(bytes, Ordering::AcqRel);
         if self.has_room(0) {
+            self.note_room();
             return Ok(reservation);
+        }
+        if self.is_known_full() {
+            return Err(StoreRefusal::NoRoom);
         }
         let _evicting = self.room.evicting.lock().unwrap_or_else(PoisonError::into_inner);
         if self.has_room(0) {
             return Ok(reservation);
         }
         let slack = self.options.bytes_max / 100 * SLACK_PERCENT;
-        self.evict_until(|shared| shared.has_room(slack));
-        if self.has_room(0) { Ok(reservation) } else { Err(StoreRefusal::NoRoom) }
+        if !self.is_known_full() {
+            self.evict_until(|shared| shared.has_room(slack));
+        }
+        if self.has_room(0) {
+            self.note_room();
+            return Ok(reservation);
+        }
+        self.note_full();
+        Err(StoreRefusal::NoRoom)
+    }
+
+    /// Whether a look for something to evict found nothing a moment ago, and there is still no room for a body of
+    /// this length (of unknown length: for any).
+    pub(crate) fn is_full(&self, body_bytes: Option<u64>) -> bool {
+        let bytes = body_bytes.unwrap_or(0).next_multiple_of(4096);
+        let fits_disk = || self.files.disk.free_bytes(&self.files.dir).is_ok_and(|free| free >= bytes);
+        self.is_known_full() && !(self.has_room(bytes) && fits_disk())
+    }
+
+    fn is_known_full(&self) -> bool {
+        self.now_ms() < self.room.full_until_ms.load(Ordering::Acquire)
+    }
+
+    fn note_full(&self) {
+        let until_ms = self.now_ms().saturating_add(u64::try_from(FULL_FOR.as_millis()).unwrap_or(u64::MAX));
+        if self.room.full_until_ms.swap(until_ms, Ordering::AcqRel) == 0 {
+            tracing::warn!(
+                "there is no room for new lessons, and nothing that may go: they are passed on and not kept; \
+                 make room on the disk, or give `size` in [store] more"
+            );
+        }
+    }
+
+    fn note_room(&self) {
+        if self.room.full_until_ms.load(Ordering::Acquire) != 0
+            && self.room.full_until_ms.swap(0, Ordering::AcqRel) != 0
+        {
+            tracing::info!("there is room for new lessons again");
+        }
     }
 
     /// Whether everything promised fits under the cap and above the floor, with `slack` to spare.
@@ -129,6 +183,9 @@ impl Shared {
         let mut idle_rounds = 0;
         while idle_rounds < IDLE_ROUNDS_MAX && !is_enough(self) {
             let mut sample = self.sample();
+            if sample.is_empty() {
+                return; // every folder was looked into
+            }
             sample.sort_by_key(|candidate| std::cmp::Reverse(candidate.score));
             let count = sample.len().div_ceil(EVICT_ONE_IN);
             let mut is_idle = true;

@@ -104,6 +104,9 @@ async fn with_everything_pinned_nothing_more_is_stored_and_nothing_fails() {
     fill(&store, &url(10), &body(2000, 1)).await; // takes the only place that is not pinned
     let refusal = try_fill(&store, &url(11), head("\"1\""), &body(9000, 1)).await.unwrap_err();
     assert!(matches!(refusal, StoreRefusal::NoRoom), "{refusal}");
+    // Whoever comes next is told at the beginning, and nobody looks through the folders again for a while.
+    let refused = store.begin(&key(&url(12)), head("\"1\""), Some(9000)).map(drop);
+    assert!(matches!(refused, Err(StoreRefusal::NoRoom)), "{refused:?}");
     assert_eq!(found(&store, 0..9).await.len(), 9);
 }
 
