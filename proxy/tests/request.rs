@@ -287,3 +287,17 @@ async fn counter_cookies_do_not_reach_the_origin_and_others_pass_by_the_store() 
     assert_eq!(the_box.get("http://lesson.test/a").await.handled.unwrap().source, Source::Hit);
     assert_eq!(the_box.get("http://lesson.test/b").await.text(), "cookies: None");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_night_finds_to_be_good_stays_for_the_day_as_well() {
+    let origin = Origin::start(|_| response("200 OK", "Cache-Control: max-age=999999\r\n", "a lesson")).await;
+    let the_box = TestBox::open(HOST, "", origin.address).await;
+    let by_night = || the_box.ask_by(Way::Night, Method::GET, "http://lesson.test/a", &[]);
+    by_night().await;
+    the_box.settled().await;
+    let pinned = the_box.rooms.context.store.usage().pinned_bytes;
+    the_box.clock.advance(Duration::from_secs(24 * 60 * 60 + 120));
+    assert_eq!(the_box.rooms.context.store.usage().pinned_bytes, 0, "yesterday's pin is over");
+    assert_eq!(by_night().await.handled.unwrap().source, Source::Hit);
+    assert_eq!(the_box.rooms.context.store.usage().pinned_bytes, pinned);
+}

@@ -61,6 +61,13 @@ pub enum LeadersShare {
     Reader(Reader),
 }
 
+/// What a night fetched, or found to be there and good, stays for the day that follows, whatever else comes in.
+pub(super) async fn keep_for_the_day(context: &Context, asked: &Asked, stored: &Arc<StoredResponse>) {
+    if asked.arrival.way == Way::Night {
+        context.store.pin_until(stored, context.clock.now() + PINNED_FOR).await;
+    }
+}
+
 /// The bytes that a request to the origin cost, handed to the ledger when it is over, however it ends.
 pub struct WanTally {
     context: Arc<Context>,
@@ -153,7 +160,7 @@ impl Flight {
         match freshen(&stored.head, &presented, not_modified, request_time, now) {
             Freshening::Freshened(head) => {
                 let stored = self.context.store.freshen(stored, *head).await;
-                self.pin(&stored).await;
+                keep_for_the_day(&self.context, &self.asked, &stored).await;
                 Some(Landed::Validated(stored))
             }
             Freshening::EndsStorage { .. } => {
@@ -257,7 +264,7 @@ impl Flight {
     async fn keep(&self, fill: Option<Fill>) {
         let Some(fill) = fill else { return };
         match fill.finish().await {
-            Ok(stored) => self.pin(&stored).await,
+            Ok(stored) => keep_for_the_day(&self.context, &self.asked, &stored).await,
             Err(refusal) => {
                 tracing::debug!(
                     site = self.asked.permit.site().name(),
@@ -265,14 +272,6 @@ impl Flight {
                     "a response was not kept"
                 );
             }
-        }
-    }
-
-    /// What a night fetched is there for the day that follows, whatever else comes in.
-    async fn pin(&self, stored: &Arc<StoredResponse>) {
-        if self.asked.arrival.way == Way::Night {
-            let until = self.context.clock.now() + PINNED_FOR;
-            self.context.store.pin_until(stored, until).await;
         }
     }
 }

@@ -17,7 +17,7 @@ use tower::BoxError;
 use super::asked::Asked;
 use super::collapse::{Follow, Lead, Place};
 use super::deliver::{Content, deliver};
-use super::fill::{Filling, Landed, LeadersShare, fly, without_origin};
+use super::fill::{Filling, Landed, LeadersShare, fly, keep_for_the_day, without_origin};
 use super::status::Account;
 use super::target::{Target, target};
 use super::{Arrival, Context, Refusal, RequestBody, ResponseBody, Source, own, pass};
@@ -265,6 +265,7 @@ async fn from_store(
 ) -> Option<Response<ResponseBody>> {
     let now = context.clock.now();
     context.store.touch(stored);
+    keep_for_the_day(context, asked, stored).await;
     let ttl_s = Some(ttl_s(&stored.head, now));
     match deliver(Content::Stored(stored.clone()), presented, now).await {
         Ok(response) => Some(finish(response, asked, Account { ttl_s, ..account })),
