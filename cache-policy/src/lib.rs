@@ -21,6 +21,23 @@
 //! A proxy builds a [`PresentedRequest`] with the operator's [`SiteRule`] and asks [`look_up`]. What it forwards and
 //! gets back it shows to [`storable`], and keeps as a [`StoredHead`].
 //!
+//! ```
+//! use std::time::{Duration, SystemTime};
+//!
+//! use bulaq_cache_policy::{Lookup, Options, PresentedRequest, SiteRule, StoredHead, look_up};
+//! use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+//!
+//! let (rule, options, now) = (SiteRule::default(), Options::default(), SystemTime::UNIX_EPOCH);
+//! let (uri, no_fields) = ("http://lesson.kz/7".parse().unwrap(), HeaderMap::new());
+//! let request = PresentedRequest::new(&Method::GET, &uri, &no_fields, &rule, &options);
+//! let fields = HeaderMap::from_iter([(header::CACHE_CONTROL, HeaderValue::from_static("max-age=60"))]);
+//! let stored = StoredHead::new(&request, StatusCode::OK, fields, now, now);
+//!
+//! let after = |seconds| look_up(&[&stored], &request, now + Duration::from_secs(seconds));
+//! assert!(matches!(after(59), Lookup::Reuse { .. }));
+//! assert!(matches!(after(60), Lookup::Forward { .. }));
+//! ```
+//!
 //! This crate never reads a clock (`now` is an argument), does no I/O, is not asynchronous, logs nothing, and knows no
 //! site: what an operator decided about a path comes in as a [`SiteRule`]. It never looks at a cookie's or a token's
 //! value.
