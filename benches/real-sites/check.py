@@ -46,6 +46,8 @@ allowlist = "{work}/allowlist.toml"
 data = "{work}/data"
 [listen]
 http = ["127.0.0.1:{http}"]
+https = []
+forward = []
 [night]
 contact = "check@localhost"
 site-requests-max = 16
