@@ -172,8 +172,9 @@ async fn follow_up(
     }
 }
 
-/// Whether a response that another request brought while this one waited may answer this one. It need not be
-/// reusable later: it came after this request (RFC 9111 §4).
+/// Whether a response that another request brought, or is bringing, may answer this one. It need not be reusable later
+/// (RFC 9111 §4). Who comes while its content is still arriving joins too, also with `no-cache`: what is arriving is as
+/// new as what the origin would send, and a thin link carries it once.
 fn may_join(head: &StoredHead, presented: &PresentedRequest<'_>, now: SystemTime) -> bool {
     match look_up(&[head], presented, now) {
         Lookup::Reuse { .. } | Lookup::ReuseWhileRevalidating { .. } | Lookup::Validate { .. } => true,
