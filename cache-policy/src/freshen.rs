@@ -84,7 +84,8 @@ fn selects(stored: &StoredHead, not_modified: &HeaderMap, response_time: SystemT
     }
 }
 
-fn updated(
+/// The stored head with the fields of a response that confirms it. RFC 9111 §3.2.
+pub(crate) fn updated(
     stored: &StoredHead,
     request: &PresentedRequest<'_>,
     new: &HeaderMap,

@@ -15,6 +15,7 @@
 //! | the origin failed: may a stale one stand in? | [`stale_allowed`] | RFC 9111 §4.2.4; RFC 5861 §4 |
 //! | does the client have it already? | [`evaluate_preconditions`], [`not_modified_head`] | RFC 9110 §13 |
 //! | which bytes of it? | [`resolve_range`], [`ContentRange`] | RFC 9110 §14 |
+//! | may a part be kept, and another joined to it? | [`storable_part`], [`continuation`] | RFC 9111 §3.3, §3.4 |
 //! | what does an unsafe request make doubtful? | [`invalidated`] | RFC 9111 §4.4 |
 //! | how are the people told who look after the cache? | [`CacheStatus`] | RFC 9211 |
 //!
@@ -46,6 +47,7 @@
 mod age;
 mod cache_control;
 mod cache_status;
+mod combine;
 mod content_coding;
 mod cookies;
 mod delta_seconds;
@@ -76,6 +78,10 @@ mod vary;
 pub use age::CLOCK_BACK_MAX;
 pub use cache_control::{RequestDirectives, ResponseDirectives, Scope, Seconds};
 pub use cache_status::{CACHE_STATUS, CacheStatus, ForwardReason};
+pub use combine::{
+    Changed, Continuation, StorablePart, StrongValidator, continuation, freshen_by_part, is_same_representation,
+    is_strongly_validated, storable_part,
+};
 pub use cookies::{COUNTER_COOKIES, Cookies, SESSION_COOKIE_ENDS, SESSION_COOKIE_PARTS};
 pub use delta_seconds::{DELTA_SECONDS_MAX, parse_delta_seconds};
 pub use entity_tag::{EntityTag, EntityTags};

@@ -32,8 +32,11 @@ pub enum NotStorable {
     Head,
     /// An interim response is never a final answer (RFC 9110 §15.2).
     Interim,
-    /// `206`: a part only.
+    /// `206`: a part that cannot be kept as one ([`crate::storable_part`]): several ranges, an unknown complete length, or
+    /// another range than the one that was asked for.
     Partial,
+    /// `206` without a strong validator: nobody could tell whether a further part belongs to it (RFC 9111 §3.4).
+    PartWithoutValidator,
     /// `304`: it freshens, it is not stored ([`crate::freshen`]).
     NotModified,
     /// The status answers this one request's credentials, range or precondition, not the target.
@@ -74,11 +77,12 @@ pub enum NotStorable {
 
 impl NotStorable {
     /// Every reason, for documentation and metrics.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Method,
         Self::Head,
         Self::Interim,
         Self::Partial,
+        Self::PartWithoutValidator,
         Self::NotModified,
         Self::RequestDependent,
         Self::RuleNeverStore,
@@ -106,6 +110,7 @@ impl NotStorable {
             Self::Head => "head",
             Self::Interim => "interim",
             Self::Partial => "partial",
+            Self::PartWithoutValidator => "part-without-validator",
             Self::NotModified => "not-modified",
             Self::RequestDependent => "request-dependent",
             Self::RuleNeverStore => "rule-never-store",
