@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 /// What the store asks of the disk.
@@ -134,12 +135,17 @@ impl Faults {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk(Option<Arc<Faults>>);
 
+/// The most pieces that one system call takes (`IOV_MAX`).
+const SLICES_MAX: usize = 1024;
+
 /// A file that is being written and that nobody can find yet. Dropped, nothing remains of it.
 #[derive(Debug)]
 pub(crate) struct Unpublished {
     file: Arc<File>,
-    /// Its temporary name, on a file system without unnamed files.
+    /// Its temporary name, on a file system without unnamed files; or the name that it had while it was incomplete.
     named: Option<PathBuf>,
+    /// Whether it keeps that name when it is not published.
+    is_kept: bool,
     disk: Disk,
 }
 
@@ -151,7 +157,7 @@ impl Unpublished {
 
 impl Drop for Unpublished {
     fn drop(&mut self) {
-        if let Some(path) = self.named.take() {
+        if let Some(path) = self.named.take().filter(|_| !self.is_kept) {
             // What cannot be removed now is swept at the next start.
             let _ = self.disk.unlink(&path);
         }
@@ -194,7 +200,7 @@ impl Disk {
             }
             result => result?,
         };
-        Ok(Unpublished { file: Arc::new(file.into()), named: None, disk: self.clone() })
+        Ok(Unpublished { file: Arc::new(file.into()), named: None, is_kept: false, disk: self.clone() })
     }
 
     fn create_named(&self, incoming: &Path) -> io::Result<Unpublished> {
@@ -202,7 +208,12 @@ impl Disk {
         let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = incoming.join(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(Unpublished { file: Arc::new(file), named: Some(path), disk: self.clone() })
+        Ok(Unpublished { file: Arc::new(file), named: Some(path), is_kept: false, disk: self.clone() })
+    }
+
+    /// A file that was incomplete and named, about to be published under another name. Dropped before that, it stays.
+    pub(crate) fn completed(&self, file: Arc<File>, path: PathBuf) -> Unpublished {
+        Unpublished { file, named: Some(path), is_kept: true, disk: self.clone() }
     }
 
     /// Gives a finished file its name. The name must be free.
@@ -227,6 +238,42 @@ impl Disk {
             return Err(error);
         }
         file.write_all_at(bytes, offset)
+    }
+
+    /// Writes chunks one behind the other, without copying them together first.
+    pub(crate) fn write_chunks_at(&self, file: &File, chunks: &[Bytes], mut offset: u64) -> io::Result<()> {
+        if let Some((error, short)) = self.0.as_ref().and_then(|faults| faults.strike(Operation::Write)) {
+            let mut short = short;
+            for chunk in chunks {
+                let length = short.min(chunk.len());
+                let _ = file.write_all_at(&chunk[..length], offset);
+                (short, offset) = (short - length, offset + length as u64);
+            }
+            return Err(error);
+        }
+        for some in chunks.chunks(SLICES_MAX) {
+            let mut slices: Vec<_> = some.iter().map(|chunk| io::IoSlice::new(chunk)).collect();
+            let mut left = &mut slices[..];
+            io::IoSlice::advance_slices(&mut left, 0); // empty ones at the beginning go
+            while !left.is_empty() {
+                match rustix::io::pwritev(file, left, offset) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(written) => {
+                        offset += written as u64;
+                        io::IoSlice::advance_slices(&mut left, written);
+                    }
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a file this long; what was not written takes no room and reads as zeros.
+    pub(crate) fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
+        self.check(Operation::Write)?;
+        file.set_len(bytes)
     }
 
     /// Makes the content and the length of a file durable.

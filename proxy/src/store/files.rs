@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(crate) struct Files {
     pub(crate) dir: PathBuf,
     pub(crate) bodies: PathBuf,
     pub(crate) incoming: PathBuf,
+    /// Incomplete responses, flat: there are few.
+    pub(crate) parts: PathBuf,
     damaged: PathBuf,
     blocking: Arc<Semaphore>,
     /// Open files of long bodies that are being read, so that a class that watches one video shares a descriptor.
@@ -92,6 +94,7 @@ impl Files {
             disk,
             bodies: dir.join("bodies"),
             incoming: dir.join("incoming"),
+            parts: dir.join("parts"),
             damaged: dir.join("damaged"),
             dir,
             blocking: Arc::new(Semaphore::new(BLOCKING_MAX)),
@@ -101,6 +104,10 @@ impl Files {
         // On a full disk a folder cannot be made; what can be read then is served all the same.
         for folder in [&files.bodies, &files.incoming] {
             make_folder(folder)?;
+        }
+        // Without it nothing is stored in parts; all else goes on.
+        if let Err(error) = make_folder(&files.parts) {
+            tracing::warn!(%error, "the folder for partly stored lessons cannot be made");
         }
         for left in fs::read_dir(&files.incoming)? {
             let _ = fs::remove_file(left?.path());
@@ -144,6 +151,11 @@ impl Files {
 
     pub(crate) fn path(&self, name: FileName) -> PathBuf {
         name.path(&self.bodies)
+    }
+
+    /// Where an incomplete response of this name is.
+    pub(crate) fn part_path(&self, name: FileName) -> PathBuf {
+        self.parts.join(name.file_name())
     }
 
     /// The files of a URL, told from the names in its folder: of each variant the newest, and those that it replaced.
@@ -195,6 +207,28 @@ impl Files {
         Ok(Found { front, small_body, file_bytes })
     }
 
+    /// The beginning of an open file, long enough for its front.
+    pub(crate) fn front_of(&self, file: &File) -> Result<Vec<u8>, Flaw> {
+        let mut bytes = vec![0; FIRST_READ_BYTES];
+        let read = self.disk.read_at(file, &mut bytes, 0)?;
+        bytes.truncate(read);
+        let needed = front_bytes(&bytes)?;
+        if needed > bytes.len() {
+            bytes.resize(needed, 0);
+            let read = self.disk.read_at(file, &mut bytes, 0)?;
+            bytes.truncate(read);
+        }
+        Ok(bytes)
+    }
+
+    /// Whether nothing was ever written at the beginning of an incomplete file, as far as the disk knows.
+    pub(crate) fn begins_in_zeros(&self, name: FileName) -> bool {
+        let mut start = [0; 32];
+        let read =
+            self.disk.open(&self.part_path(name), false).and_then(|(file, _)| self.disk.read_at(&file, &mut start, 0));
+        read.is_ok() && start == [0; 32]
+    }
+
     fn small_body(&self, file: &File, front: &Front, read: &[u8]) -> Result<Bytes, Flaw> {
         let too_long = |_| Flaw::Damaged(Damage::Length);
         let start = usize::try_from(front.layout.body_offset).map_err(too_long)?;
@@ -217,21 +251,39 @@ impl Files {
 
     /// Takes a damaged file out of the store; keeps it where a person can look at it, up to a number of them.
     pub(crate) fn set_aside(&self, name: FileName, damage: Damage) {
-        tracing::warn!(file = name.file_name(), %damage, "a stored file is damaged; it is set aside and will be fetched again");
         self.open.invalidate(&name);
-        let path = self.path(name);
-        let is_crowded = fs::read_dir(&self.damaged).is_ok_and(|entries| entries.count() >= DAMAGED_FILES_MAX);
-        let to = self.damaged.join(name.file_name());
-        let is_moved = !is_crowded && make_folder(&self.damaged).and_then(|()| self.disk.rename(&path, &to)).is_ok();
-        if !is_moved {
+        if !self.move_aside(name, &self.path(name), damage) {
             self.remove(name);
         }
+    }
+
+    /// The same for an incomplete one.
+    pub(crate) fn set_part_aside(&self, name: FileName, damage: Damage) {
+        if !self.move_aside(name, &self.part_path(name), damage) {
+            self.remove_part(name);
+        }
+    }
+
+    fn move_aside(&self, name: FileName, path: &Path, damage: Damage) -> bool {
+        tracing::warn!(file = name.file_name(), %damage, "a stored file is damaged; it is set aside and will be fetched again");
+        let is_crowded = fs::read_dir(&self.damaged).is_ok_and(|entries| entries.count() >= DAMAGED_FILES_MAX);
+        let to = self.damaged.join(name.file_name());
+        !is_crowded && make_folder(&self.damaged).and_then(|()| self.disk.rename(path, &to)).is_ok()
     }
 
     /// Removes a file, as far as the disk lets us: what stays is found by the next reconciliation.
     pub(crate) fn remove(&self, name: FileName) {
         self.open.invalidate(&name);
-        if let Err(error) = self.disk.unlink(&self.path(name)) {
+        self.unlink(name, &self.path(name));
+    }
+
+    /// The same for an incomplete one.
+    pub(crate) fn remove_part(&self, name: FileName) {
+        self.unlink(name, &self.part_path(name));
+    }
+
+    fn unlink(&self, name: FileName, path: &Path) {
+        if let Err(error) = self.disk.unlink(path) {
             tracing::warn!(%error, file = name.file_name(), "a file of the store could not be removed");
         }
     }

@@ -12,7 +12,7 @@ use super::files::Flaw;
 use super::find::record_of;
 use super::name::{UrlKey, folder_of};
 use super::publish::Written;
-use super::record::{Front, Layout, RECORD_BYTES_MAX, decode_front, encode_front, encode_slot, front_bytes};
+use super::record::{Front, Layout, RECORD_BYTES_MAX, decode_front, encode_front, encode_slot};
 use super::stored_response::{StoredResponse, Variants};
 use super::sums::{BLOCK_BYTES, BodyHasher};
 use super::{Shared, Store};
@@ -76,7 +76,7 @@ impl Shared {
     ) -> Result<Arc<StoredResponse>, NotFreshened> {
         let (name, body) = (stored.body.name, &stored.body);
         let (file, _) = self.files.disk.open(&self.files.path(name), true).map_err(Flaw::from)?;
-        let front = self.read_front(&file)?;
+        let front = decode_front(&self.files.front_of(&file)?).map_err(Flaw::from)?;
         if front.record.digest != body.digest || front.record.body_bytes != body.bytes {
             return Err(NotFreshened::Replaced);
         }
@@ -96,19 +96,6 @@ impl Shared {
         let freshened = Arc::new(StoredResponse { head, key: stored.key.clone(), body, stored_at: stored.stored_at });
         self.replace_in_memory(&freshened);
         Ok(freshened)
-    }
-
-    fn read_front(&self, file: &std::fs::File) -> Result<Front, Flaw> {
-        let mut bytes = vec![0; FRONT_READ_BYTES];
-        let read = self.files.disk.read_at(file, &mut bytes, 0)?;
-        bytes.truncate(read);
-        let needed = front_bytes(&bytes)?;
-        if needed > bytes.len() {
-            bytes.resize(needed, 0);
-            let read = self.files.disk.read_at(file, &mut bytes, 0)?;
-            bytes.truncate(read);
-        }
-        Ok(decode_front(&bytes)?)
     }
 
     fn replace_in_memory(&self, freshened: &Arc<StoredResponse>) {
@@ -163,6 +150,3 @@ impl Shared {
         Ok(self.publish_held(&stored.key, url, written)?)
     }
 }
-
-/// What is read of a file at first: room for the front of nearly any.
-const FRONT_READ_BYTES: usize = 4096;

@@ -5,6 +5,7 @@
 //! find           → find     → index/ → files → record     a cold one: on a thread that may wait
 //! begin          → fill     → growing → publish → index/  a miss: written unnamed, made durable, then visible, then indexed
 //! freshen        → freshen                                a 304: a new head for the same body
+//! …_incomplete   → partial/                               a body of which some blocks are here: named from the beginning
 //! remove, purge  → purge          reserve → room          what goes: by name, or by age and use when room is needed
 //! ```
 //!
@@ -28,6 +29,7 @@ mod list;
 mod memory;
 mod name;
 mod options;
+mod partial;
 mod publish;
 mod purge;
 mod recency;
@@ -58,9 +60,11 @@ pub use find::Restore;
 pub use index::IndexState;
 pub use list::{ListCursor, Listed, Listing};
 pub use options::StoreOptions;
+pub use partial::Incomplete;
 pub use purge::Purged;
 pub use stored_body::StoredBody;
 pub use stored_response::{StoredResponse, Variants};
+pub use sums::BLOCK_BYTES;
 pub use verify::{DamagedFile, Verified};
 
 use self::files::Files;
@@ -83,6 +87,7 @@ pub(crate) struct Shared {
     index: Arc<Index>,
     memory: Memory,
     room: Arc<Room>,
+    parts: partial::Parts,
     recency: Recency,
     in_flight: in_flight::InFlight,
     loading: find::Loading,
@@ -102,10 +107,14 @@ const STRIPES: usize = 256;
 pub struct Usage {
     /// Stored responses.
     pub responses: u64,
-    /// What their files take of the disk, in bytes.
+    /// What the store's files take of the disk, in bytes: complete and incomplete ones.
     pub bytes: u64,
     /// The most that they may take, in bytes.
     pub bytes_max: u64,
+    /// Incomplete responses: of which some blocks are stored.
+    pub incomplete: u64,
+    /// What of `bytes` these take.
+    pub incomplete_bytes: u64,
     /// What of `bytes` is pinned until a later time.
     pub pinned_bytes: u64,
     /// What the disk has free, in bytes; none when it cannot be told.
@@ -142,6 +151,7 @@ impl Store {
         let shared = Arc::new(Shared {
             memory: Memory::new(options.memory_bytes_max),
             room: Arc::new(Room::default()),
+            parts: partial::Parts::find_all(&files),
             recency: Recency::default(),
             in_flight: in_flight::InFlight::default(),
             loading: find::Loading::default(),
@@ -172,9 +182,12 @@ impl Store {
     /// How full the store is. Asks the disk for its free space.
     pub fn usage(&self) -> Usage {
         let totals = self.0.index.totals();
+        let incomplete_bytes = self.0.parts.disk_bytes();
         Usage {
             responses: totals.responses,
-            bytes: totals.bytes,
+            bytes: totals.bytes + incomplete_bytes,
+            incomplete: self.0.parts.count() as u64,
+            incomplete_bytes,
             bytes_max: self.0.options.bytes_max,
             pinned_bytes: totals.pinned_bytes(Minutes::of(self.0.clock.now())),
             free_bytes: self.0.files.disk.free_bytes(&self.0.files.dir).ok(),

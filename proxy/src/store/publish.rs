@@ -71,6 +71,7 @@ impl Shared {
         if let Some((old, _)) = old {
             self.files.remove(old);
         }
+        self.remove_parts_of(index_key, &file);
 
         let body =
             Body::new(Arc::clone(&self.files), name, (layout.body_offset, record.body_bytes), record.digest, small);

@@ -42,7 +42,10 @@ impl Store {
     }
 
     async fn purge(&self, host: String, prefix: Option<String>) -> Purged {
-        let mut purged = Purged::default();
+        // What is stored in part first: from then on none of it can become complete behind our back.
+        let (shared, of_host, within) = (Arc::clone(&self.0), host.clone(), prefix.clone());
+        let parts = move || shared.purge_parts(&of_host, within.as_deref());
+        let mut purged = self.0.files.run_blocking(parts).await.unwrap_or_default();
         let mut after = None;
         loop {
             let (shared, host, prefix) = (Arc::clone(&self.0), host.clone(), prefix.clone());
@@ -68,7 +71,22 @@ impl Shared {
             self.files.remove(name);
         }
         self.memory.remove(key);
-        variants.len()
+        let parts = self.parts.names(&url.0).into_iter().filter_map(|name| self.remove_part(name)).count();
+        variants.len() + parts
+    }
+
+    fn purge_parts(&self, host: &str, prefix: Option<&str>) -> Purged {
+        let mut purged = Purged::default();
+        for name in self.parts.names(&host_prefix(host)) {
+            let _stripe = self.stripe(name.key.url());
+            let Some(part) = self.open_part(name) else { continue };
+            let is_meant = host_of(&part.url) == host && prefix.is_none_or(|prefix| part.url.starts_with(prefix));
+            if let Some(bytes) = is_meant.then(|| self.remove_part(name)).flatten() {
+                purged.responses += 1;
+                purged.bytes += bytes;
+            }
+        }
+        purged
     }
 
     fn purge_page(&self, host: &str, prefix: Option<&str>, after: Option<IndexKey>) -> (Purged, Option<IndexKey>) {

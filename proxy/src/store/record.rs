@@ -184,18 +184,27 @@ pub(crate) fn encode_slot(sequence: u64, record: &[u8]) -> Vec<u8> {
 
 /// Reads a file's beginning; `bytes` may go on beyond it.
 pub(crate) fn decode_front(bytes: &[u8]) -> Result<Front, Damage> {
-    let layout = Layout::read(bytes)?;
-    let slot = |slot: Slot| {
-        let start = usize::try_from(layout.slot_offset(slot)).ok()?;
-        decode_slot(bytes.get(start..start + layout.slot_bytes as usize)?)
-            .map(|(sequence, record)| (sequence, slot, record))
-    };
-    let newest = [slot(Slot::A), slot(Slot::B)].into_iter().flatten().max_by_key(|(sequence, ..)| *sequence);
-    let (sequence, slot, record) = newest.ok_or(Damage::Head)?;
+    let (layout, slot, sequence, record) = decode_newest(bytes, Record::decode)?;
     Ok(Front { layout, slot, sequence, record })
 }
 
-fn decode_slot(bytes: &[u8]) -> Option<(u64, Record)> {
+/// The layout and the newest of the slots that hold such a record, with its sequence number.
+pub(crate) fn decode_newest<R>(
+    bytes: &[u8],
+    decode: impl Fn(&[u8]) -> Option<R>,
+) -> Result<(Layout, Slot, u64, R), Damage> {
+    let layout = Layout::read(bytes)?;
+    let slot = |slot: Slot| {
+        let start = usize::try_from(layout.slot_offset(slot)).ok()?;
+        let (sequence, record) = decode_slot(bytes.get(start..start + layout.slot_bytes as usize)?)?;
+        Some((sequence, slot, decode(record)?))
+    };
+    let newest = [slot(Slot::A), slot(Slot::B)].into_iter().flatten().max_by_key(|(sequence, ..)| *sequence);
+    let (sequence, slot, record) = newest.ok_or(Damage::Head)?;
+    Ok((layout, slot, sequence, record))
+}
+
+fn decode_slot(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut from = Reader(bytes);
     let sequence = from.u64()?;
     let length = from.u32()?;
@@ -204,7 +213,7 @@ fn decode_slot(bytes: &[u8]) -> Option<(u64, Record)> {
     if crc != crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), record) {
         return None;
     }
-    Some((sequence, Record::decode(record)?))
+    Some((sequence, record))
 }
 
 impl Record {

@@ -20,6 +20,9 @@ use super::{Shared, Store};
 /// Files looked at in one round of eviction.
 const SAMPLE_FILES: usize = 32;
 
+/// Incomplete responses looked at beside them.
+const SAMPLE_PARTS: usize = 8;
+
 /// Of a sample, one in this many goes; at least one.
 const EVICT_ONE_IN: usize = 4;
 
@@ -103,8 +106,13 @@ impl Shared {
     /// What the store could hold: the cap, or what the disk can give when that is less.
     fn capacity(&self) -> u64 {
         let free = self.files.disk.free_bytes(&self.files.dir).unwrap_or(u64::MAX);
-        let of_disk = self.index.disk_bytes().saturating_add(free.saturating_sub(self.options.free_bytes_min));
+        let of_disk = self.occupied_bytes().saturating_add(free.saturating_sub(self.options.free_bytes_min));
         self.options.bytes_max.min(of_disk)
+    }
+
+    /// What all files take of the disk, complete and incomplete.
+    fn occupied_bytes(&self) -> u64 {
+        self.index.disk_bytes().saturating_add(self.parts.disk_bytes())
     }
 
     /// Promises room for a file of this length, evicting others if need be. Waits for the disk.
@@ -173,7 +181,7 @@ impl Shared {
     /// Whether everything promised fits under the cap and above the floor, with `slack` to spare.
     fn has_room(&self, slack: u64) -> bool {
         let reserved = self.room.reserved.load(Ordering::Acquire);
-        let wanted = self.index.disk_bytes().saturating_add(reserved).saturating_add(slack);
+        let wanted = self.occupied_bytes().saturating_add(reserved).saturating_add(slack);
         let floor = self.options.free_bytes_min.saturating_add(reserved);
         // When the disk cannot say, the write will.
         wanted <= self.options.bytes_max && self.files.disk.free_bytes(&self.files.dir).is_ok_and(|free| free >= floor)
@@ -211,6 +219,11 @@ impl Shared {
                 self.names_in(&folder).into_iter().filter_map(|name| self.candidate(name, now)).take(SAMPLE_FILES),
             );
         }
+        let parts = self.parts.some_idle(self.room.random(), SAMPLE_PARTS);
+        sample.extend(parts.into_iter().map(|part| {
+            let idle = u64::from(now.0.saturating_sub(Minutes::of_millis(part.used_ms).0)) + 1;
+            Candidate { name: part.name, is_part: true, score: idle * size_weight(part.disk_bytes) * 256 }
+        }));
         sample
     }
 
@@ -233,13 +246,16 @@ impl Shared {
         }
         let usage = self.recency.of(&name.key);
         let idle = u64::from(now.0.saturating_sub(row.stored_at.max(usage.last).0)) + 1;
-        let size = u64::from(1 + (row.file_bytes / 4096 + 1).ilog2());
-        Some(Candidate { name, score: idle * size * 256 / u64::from(1 + usage.count) })
+        let score = idle * size_weight(row.file_bytes) * 256 / u64::from(1 + usage.count);
+        Some(Candidate { name, is_part: false, score })
     }
 
     /// Removes a file, unless it was replaced since it was looked at. Says whether it is gone.
     fn evict(&self, candidate: Candidate) -> bool {
         let name = candidate.name;
+        if candidate.is_part {
+            return self.evict_part(name);
+        }
         let _stripe = self.stripe(name.key.url());
         let url = self.files.read(name, 0).ok().map(|found| found.front.record.url);
         let row = self.row_on_disk(name.key).filter(|row| row.generation == name.generation);
@@ -257,7 +273,14 @@ impl Shared {
 /// For how long a file may be pinned, most likely: until the day after the night.
 const DAY_MINUTES: u32 = 24 * 60;
 
+/// How much sooner a large file goes than a small one.
+fn size_weight(file_bytes: u64) -> u64 {
+    u64::from(1 + (file_bytes / 4096 + 1).ilog2())
+}
+
 struct Candidate {
     name: FileName,
+    /// Whether it is an incomplete response.
+    is_part: bool,
     score: u64,
 }

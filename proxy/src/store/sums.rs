@@ -8,7 +8,7 @@ use blake3::Hasher;
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root};
 
 /// Length of a block: a power of two of BLAKE3's chunks, small enough to be read and hashed within a millisecond or two.
-pub(crate) const BLOCK_BYTES: u64 = 1 << 20;
+pub const BLOCK_BYTES: u64 = 1 << 20;
 
 /// Length of a hash and of a block's value.
 pub(crate) const SUM_BYTES: usize = 32;
@@ -69,6 +69,30 @@ impl BodyHasher {
         }
         self.values.push(self.block.finalize_non_root());
         BodySums { digest: root_of(&self.values, self.total), trailer: self.values.concat() }
+    }
+}
+
+/// The checksum of a whole block that came in any order: its value in the tree, or of a body of one block the hash itself.
+pub(crate) fn block_sum<'a>(
+    block: u64,
+    body_bytes: u64,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> [u8; SUM_BYTES] {
+    let mut hasher = block_hasher(block * BLOCK_BYTES);
+    for chunk in chunks {
+        hasher.update(chunk);
+    }
+    match blocks_of(body_bytes) {
+        0 | 1 => *hasher.finalize().as_bytes(),
+        _ => hasher.finalize_non_root(),
+    }
+}
+
+/// The body's hash from the sums of all its blocks.
+pub(crate) fn digest_of(sums: &[[u8; SUM_BYTES]], body_bytes: u64) -> [u8; SUM_BYTES] {
+    match sums {
+        [one] => *one,
+        _ => root_of(sums, body_bytes),
     }
 }
 

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod index;
 mod life;
+mod partial;
 mod reading;
 mod room;
 mod together;
