@@ -12,6 +12,7 @@ use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::origin::{Origin, OriginError, OriginOptions};
 use crate::portal::shelves::Shelves;
 use crate::request::collapse::Flights;
+use crate::request::combine::Assemblies;
 use crate::request::{Context, RequestOptions, Stack, stack};
 use crate::store::{Store, StoreError, StoreOptions};
 
@@ -67,6 +68,7 @@ impl Rooms {
             store,
             origin,
             flights: Arc::new(Flights::default()),
+            assemblies: Assemblies::default(),
             tasks: TaskTracker::new(),
             shelves: Shelves::default(),
             ledger: Arc::new(ledger),

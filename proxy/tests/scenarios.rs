@@ -17,6 +17,8 @@ mod crowd;
 mod files;
 #[path = "scenarios/limits.rs"]
 mod limits;
+#[path = "scenarios/parts.rs"]
+mod parts;
 
 use std::collections::VecDeque;
 use std::path::Path;

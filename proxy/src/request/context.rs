@@ -7,6 +7,7 @@ use bulaq_allowlist::{Allowlist, HostName};
 use tokio_util::task::TaskTracker;
 
 use super::collapse::Flights;
+use super::combine::Assemblies;
 use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::origin::Origin;
@@ -23,6 +24,8 @@ pub struct Context {
     pub origin: Origin,
     /// The requests that are on their way.
     pub flights: Arc<Flights>,
+    /// The incomplete responses that are in use.
+    pub assemblies: Assemblies,
     /// The fills that are under way; they belong to no client.
     pub tasks: TaskTracker,
     /// The list that the start page shows.

@@ -1,4 +1,4 @@
-//! A stored or arriving response on its way to one client: preconditions, ranges, and the head.
+//! A stored, partly stored or arriving response on its way to one client: preconditions, ranges, and the head.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, BodyStream, Empty, Full, StreamBody};
 
 use super::fill::Filling;
 use super::growing::Reader;
-use super::{BodyError, ResponseBody};
+use super::{BodyError, ResponseBody, combine};
 use crate::store::{StoredBody, StoredResponse};
 
 /// What there is to deliver.
@@ -28,6 +28,8 @@ pub enum Content {
     Stored(Arc<StoredResponse>),
     /// One whose content is arriving, with a reader at its beginning.
     Filling(Arc<Filling>, Reader),
+    /// One that is stored in part, with a reader that sees to the rest.
+    Parts(Box<combine::Reader>),
 }
 
 impl Content {
@@ -35,6 +37,7 @@ impl Content {
         match self {
             Self::Stored(stored) => &stored.head,
             Self::Filling(filling, _) => &filling.head,
+            Self::Parts(reader) => reader.incomplete().head(),
         }
     }
 
@@ -43,6 +46,7 @@ impl Content {
         match self {
             Self::Stored(stored) => Some(stored.body_bytes()),
             Self::Filling(filling, _) => filling.content_length,
+            Self::Parts(reader) => Some(reader.incomplete().complete_length()),
         }
     }
 
@@ -55,7 +59,31 @@ impl Content {
         match self {
             Self::Stored(stored) => Ok(StoredBody::open(&stored, range).await?.boxed_unsync()),
             Self::Filling(_, reader) => Ok(growing_body(reader.narrowed(range))),
+            Self::Parts(reader) => Ok(reader.narrowed(range).into_body()),
         }
+    }
+
+    /// One of several parts; none of a body that is still arriving, since its reader goes forward only.
+    async fn part(&self, range: Range<u64>) -> Option<io::Result<ResponseBody>> {
+        match self {
+            Self::Stored(stored) => Some(StoredBody::open(stored, range).await.map(BodyExt::boxed_unsync)),
+            Self::Filling(..) => None,
+            Self::Parts(reader) => Some(Ok(reader.another(range).into_body())),
+        }
+    }
+}
+
+/// Which bytes of a response of this length the answer to a request has, in their order; none when it has no content.
+pub fn bytes_needed(head: &StoredHead, length: u64, request: &PresentedRequest<'_>, now: SystemTime) -> Vec<ByteRange> {
+    let proceeds = evaluate_preconditions(request, head, now) == Precondition::Proceed;
+    if !proceeds || request.method == Method::HEAD {
+        return Vec::new();
+    }
+    match resolve_range(request, head, length) {
+        RangePlan::Whole => length.checked_sub(1).and_then(|last| ByteRange::new(0, last)).into_iter().collect(),
+        RangePlan::Single(range) => vec![range],
+        RangePlan::Multi(ranges) => ranges,
+        RangePlan::Unsatisfiable => Vec::new(),
     }
 }
 
@@ -107,17 +135,21 @@ async fn part(
 }
 
 /// Several ranges at once, as `multipart/byteranges` (RFC 9110 §14.6). Of a body that is still arriving the whole is
-/// sent instead: its reader goes forward only.
+/// sent instead.
 async fn parts(
     content: Content,
     mut headers: HeaderMap,
     ranges: &[ByteRange],
     length: u64,
 ) -> io::Result<Response<ResponseBody>> {
-    let Content::Stored(stored) = content else {
-        set_length(&mut headers, Some(length));
-        return Ok(response(StatusCode::OK, headers, content.whole_body().await?));
-    };
+    let mut contents: Vec<ResponseBody> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        let Some(body) = content.part(range.first..range.last + 1).await else {
+            set_length(&mut headers, Some(length));
+            return Ok(response(StatusCode::OK, headers, content.whole_body().await?));
+        };
+        contents.push(body?);
+    }
     // Unguessable, so that no content can contain it on purpose.
     let boundary = format!("{:016x}{:016x}", RandomState::new().hash_one(1), RandomState::new().hash_one(2));
     let part_type = headers.remove(CONTENT_TYPE);
@@ -130,9 +162,9 @@ async fn parts(
     headers.insert(CONTENT_TYPE, content_type.expect("hexadecimal digits are valid in a field"));
     set_length(&mut headers, Some(total));
     let mut bodies: Vec<ResponseBody> = Vec::with_capacity(2 * ranges.len() + 1);
-    for (range, part_head) in ranges.iter().zip(part_heads) {
+    for (part_head, body) in part_heads.into_iter().zip(contents) {
         bodies.push(text(part_head));
-        bodies.push(StoredBody::open(&stored, range.first..range.last + 1).await?.boxed_unsync());
+        bodies.push(body);
     }
     bodies.push(text(end));
     let frames = stream::iter(bodies).flat_map(BodyStream::new);

@@ -18,9 +18,10 @@ use tokio::sync::oneshot;
 
 use super::asked::Asked;
 use super::collapse::Lead;
+use super::combine::{Arriving, Assembly, By, Landing, Wanted};
 use super::growing::{Growing, Pen, Reader};
 use super::refusal::Unusable;
-use super::{Context, ForwardError, Way};
+use super::{Context, ForwardError, Way, combine};
 use crate::origin::{OriginBody, WanBytes};
 use crate::store::{Fill, StoreRefusal, StoredResponse};
 
@@ -32,6 +33,8 @@ const PINNED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 pub enum Landed {
     /// A response that may be shared; its content is arriving.
     Filling(Arc<Filling>),
+    /// A response that is stored in part, or from now on.
+    Parts(Landing),
     /// The origin confirmed the stored response (304).
     Validated(Arc<StoredResponse>),
     /// The origin failed, and this stored response may stand in.
@@ -59,6 +62,8 @@ pub enum LeadersShare {
     Response(Box<Response<OriginBody>>, WanTally),
     /// A reader of the filling body, made before its first byte.
     Reader(Reader),
+    /// The same of one that is stored in parts.
+    Parts(Box<combine::Reader>),
 }
 
 /// What a night fetched, or found to be there and good, stays for the day that follows, whatever else comes in.
@@ -96,29 +101,40 @@ impl Drop for WanTally {
     }
 }
 
-/// Asks the origin and tells everybody. `stored` is what is being validated, or may stand in when the origin fails.
+/// What a flight asks the origin for.
+#[derive(Default)]
+pub struct Errand {
+    /// What is being validated, or may stand in when the origin fails.
+    pub stored: Option<Arc<StoredResponse>>,
+    /// The validators of what is being validated.
+    pub conditional: Option<Conditional>,
+    /// A part in place of the whole; what it belongs to is then what is being validated.
+    pub wanted: Option<Wanted>,
+}
+
+/// Asks the origin and tells everybody.
 pub async fn fly(
     context: Arc<Context>,
     asked: Arc<Asked>,
-    stored: Option<Arc<StoredResponse>>,
-    conditional: Option<Conditional>,
+    errand: Errand,
     lead: Lead,
     share: oneshot::Sender<LeadersShare>,
 ) {
-    let mut flight = Flight { context, asked, stored, conditional, lead, share: Some(share) };
+    let Errand { stored, conditional, wanted } = errand;
+    let mut flight = Flight { context, asked, stored, conditional, wanted, lead, share: Some(share) };
     let request_time = flight.context.clock.now();
     let mut answer = flight.send().await;
     if let Ok(response) = &answer
         && response.status() == StatusCode::NOT_MODIFIED
-        && let Some(stored) = flight.stored.clone()
         && flight.conditional.is_some()
     {
         let _tally = flight.tally(response);
-        match flight.validated(&stored, response.headers(), request_time).await {
+        match flight.validated(response.headers(), request_time).await {
             Some(landed) => return flight.lead.land(landed),
             None => {
                 // The origin means another representation than ours: ask once more, without conditions.
                 flight.conditional = None;
+                flight.wanted = flight.wanted.map(|wanted| Wanted { known: None, ..wanted });
                 answer = flight.send().await;
             }
         }
@@ -134,13 +150,17 @@ struct Flight {
     asked: Arc<Asked>,
     stored: Option<Arc<StoredResponse>>,
     conditional: Option<Conditional>,
+    wanted: Option<Wanted>,
     lead: Lead,
     share: Option<oneshot::Sender<LeadersShare>>,
 }
 
 impl Flight {
     async fn send(&self) -> Result<Response<OriginBody>, ForwardError> {
-        let request = self.asked.forwarded_whole(self.conditional.as_ref());
+        let mut request = self.asked.forwarded_whole(self.conditional.as_ref());
+        if let Some(wanted) = &self.wanted {
+            wanted.apply(request.headers_mut());
+        }
         self.context.origin.send(&self.asked.permit, request).await
     }
 
@@ -149,13 +169,13 @@ impl Flight {
     }
 
     /// What a 304 made of the stored response; none when it speaks of another representation.
-    async fn validated(
-        &self,
-        stored: &Arc<StoredResponse>,
-        not_modified: &HeaderMap,
-        request_time: SystemTime,
-    ) -> Option<Landed> {
+    async fn validated(&self, not_modified: &HeaderMap, request_time: SystemTime) -> Option<Landed> {
         let presented = self.asked.presented(&self.context.options.policy);
+        if let Some(known) = self.known() {
+            let is_confirmed = combine::confirmed(&self.context, &presented, known, not_modified, request_time).await;
+            return is_confirmed.then(|| Landed::Parts(Landing::of(known, By::Confirmation)));
+        }
+        let stored = self.stored.as_ref()?;
         let now = self.context.clock.now();
         match freshen(&stored.head, &presented, not_modified, request_time, now) {
             Freshening::Freshened(head) => {
@@ -171,7 +191,15 @@ impl Flight {
         }
     }
 
+    /// What is stored in part and is being validated.
+    fn known(&self) -> Option<&Arc<Assembly>> {
+        self.wanted.as_ref().and_then(|wanted| wanted.known.as_ref())
+    }
+
     fn failed(self, error: ForwardError) {
+        if let Some(landed) = self.parts_stand_in(cause_of(&error), Some(&error)) {
+            return self.lead.land(landed);
+        }
         let presented = self.asked.presented(&self.context.options.policy);
         let landed = without_origin(error, self.stored.as_ref(), &presented, self.context.clock.now());
         self.lead.land(landed);
@@ -183,9 +211,16 @@ impl Flight {
         if status.is_server_error() {
             let presented = self.asked.presented(&self.context.options.policy);
             let (cause, now) = (StaleCause::OriginError(status), self.context.clock.now());
-            if let Some(landed) = stand_in(self.stored.as_ref(), &presented, cause, now) {
+            let landed = self.parts_stand_in(cause, None);
+            if let Some(landed) = landed.or_else(|| stand_in(self.stored.as_ref(), &presented, cause, now)) {
                 return self.lead.land(landed);
             }
+        }
+        let response = self.whole_of(response);
+        match self.arriving(&response, request_time).await {
+            Some(Ok(arriving)) => return self.in_parts(arriving, response, tally).await,
+            Some(Err(reason)) => return self.for_leader_alone(response, tally, reason),
+            None => {}
         }
         match self.begin(&response, request_time) {
             Ok((fill, filling, pen)) => {
@@ -201,16 +236,72 @@ impl Flight {
                 self.pump(response.into_body(), fill, pen, is_paced).await;
                 drop(tally);
             }
-            Err(reason) => {
-                if self.lead.is_current() {
-                    self.context.flights.remember_pass(&self.asked.key);
-                }
-                if let Some(share) = self.share.take() {
-                    let _gone = share.send(LeadersShare::Response(Box::new(response), tally));
-                }
-                self.lead.land(Landed::NotShared(reason));
-            }
+            Err(reason) => self.for_leader_alone(response, tally, reason),
         }
+    }
+
+    /// Hands the leader what nobody else may have, and lets the others ask for themselves.
+    fn for_leader_alone(mut self, response: Response<OriginBody>, tally: WanTally, reason: &'static str) {
+        // What a range provoked says nothing about other requests.
+        if self.lead.is_current() && reason != NotStorable::RequestDependent.token() {
+            self.context.flights.remember_pass(&self.asked.key);
+        }
+        if let Some(share) = self.share.take() {
+            let _gone = share.send(LeadersShare::Response(Box::new(response), tally));
+        }
+        self.lead.land(Landed::NotShared(reason));
+    }
+
+    /// A part that is the whole, as the whole.
+    fn whole_of(&self, response: Response<OriginBody>) -> Response<OriginBody> {
+        let Some(wanted) = &self.wanted else { return response };
+        let presented = self.asked.presented(&self.context.options.policy);
+        combine::as_whole(&presented, wanted.range, response, self.context.clock.now())
+    }
+
+    /// The response as one that is stored in parts, or why the part that it is may not be stored; none when it is to be
+    /// stored at once, if at all.
+    async fn arriving(
+        &self,
+        response: &Response<OriginBody>,
+        request_time: SystemTime,
+    ) -> Option<Result<Arriving, &'static str>> {
+        let (context, asked) = (&self.context, &self.asked);
+        let arriving = match (&self.wanted, response.status()) {
+            (Some(Wanted { range, known }), StatusCode::PARTIAL_CONTENT) => {
+                Arriving::part(context, asked, (*range, known.as_ref()), response, request_time).await
+            }
+            (_, StatusCode::OK) => Ok(Arriving::whole(context, asked, response, request_time).await?),
+            _ => return None,
+        };
+        match arriving {
+            // Asked now: what puts the key out of date from here on reaches what is stored of it.
+            Ok(arriving) if !self.lead.is_current() => {
+                arriving.withdraw().await;
+                Some(Err(StoreRefusal::Invalidated.reason()))
+            }
+            arriving => Some(arriving),
+        }
+    }
+
+    /// Lets everybody read what arrives and is stored in parts. The lead is held until this run of it is over.
+    async fn in_parts(mut self, arriving: Arriving, response: Response<OriginBody>, tally: WanTally) {
+        self.context.flights.forget_pass(&self.asked.key);
+        let reader = LeadersShare::Parts(Box::new(arriving.reader()));
+        // The leader may have left; the run goes on for those who come.
+        let is_read = self.share.take().is_some_and(|share| share.send(reader).is_ok());
+        self.lead.land(Landed::Parts(Landing::of(arriving.assembly(), By::Origin)));
+        arriving.bring(response, is_read).await;
+        drop((tally, self));
+        arriving.bring_the_rest().await;
+    }
+
+    /// What is stored in part, if it may stand in for an origin that fails so.
+    fn parts_stand_in(&self, cause: StaleCause, error: Option<&ForwardError>) -> Option<Landed> {
+        let presented = self.asked.presented(&self.context.options.policy);
+        let landing = Landing::of(self.known()?, By::Failure(cause, error.cloned()));
+        stale_allowed(landing.incomplete.head(), &presented, cause, self.context.clock.now())?;
+        Some(Landed::Parts(landing))
     }
 
     /// Opens the store for a response that may be kept, or says why not.
@@ -283,14 +374,17 @@ pub fn without_origin(
     presented: &PresentedRequest<'_>,
     now: SystemTime,
 ) -> Landed {
-    let cause = match error {
+    stand_in(stored, presented, cause_of(&error), now)
+        .unwrap_or_else(|| Landed::Failed(error, stored.map(|stored| unusable(stored))))
+}
+
+fn cause_of(error: &ForwardError) -> StaleCause {
+    match error {
         ForwardError::DnsTimeout { .. }
         | ForwardError::ConnectionTimeout { .. }
         | ForwardError::ResponseTimeout { .. } => StaleCause::Timeout,
         _ => StaleCause::Unreachable,
-    };
-    stand_in(stored, presented, cause, now)
-        .unwrap_or_else(|| Landed::Failed(error, stored.map(|stored| unusable(stored))))
+    }
 }
 
 /// The stored response, if it may stand in for an origin that fails so.

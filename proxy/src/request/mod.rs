@@ -17,6 +17,7 @@ pub mod stack;
 
 // What it may meet.
 pub mod collapse;
+pub mod combine;
 pub mod deliver;
 pub mod fill;
 pub mod growing;

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bulaq_cache_policy::{
-    CacheStatus, Conditional, ForwardReason, Lookup, Pass, PresentedRequest, StaleCause, StoredHead, look_up,
-    may_share, stale_allowed,
+    CacheStatus, ForwardReason, Lookup, Pass, PresentedRequest, StaleCause, StoredHead, look_up, may_share,
+    stale_allowed,
 };
-use http::header::{ALT_SVC, HeaderMap, RANGE, VIA};
-use http::{HeaderValue, Method, Request, Response};
+use http::header::{ALT_SVC, HeaderMap, VIA};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 use tower::BoxError;
 
-use super::asked::Asked;
+use super::asked::{Asked, empty};
 use super::collapse::{Follow, Lead, Place};
+use super::combine::{self, Next, Wanted};
 use super::deliver::{Content, deliver};
-use super::fill::{Filling, Landed, LeadersShare, fly, keep_for_the_day, without_origin};
+use super::fill::{Errand, Filling, Landed, LeadersShare, fly, keep_for_the_day, without_origin};
 use super::status::Account;
 use super::target::{Target, target};
 use super::{Arrival, Context, Refusal, RequestBody, ResponseBody, Source, own, pass};
@@ -67,14 +68,21 @@ async fn answer(
 ) -> Result<Option<Response<ResponseBody>>, Refusal> {
     let variants = find(context, asked).await;
     let now = context.clock.now();
-    let (stored, conditional, why) = match decide(&variants, presented, now) {
+    let lookup = decide(&variants, presented, now);
+    if !matches!(lookup, Lookup::Reuse { .. })
+        && let Some((assembly, lookup)) = combine::find(context, asked, presented, &variants, now).await
+    {
+        return from_incomplete(context, asked, presented, assembly, lookup, may_wait).await;
+    }
+    let (stored, conditional, why) = match lookup {
         Lookup::Reuse { index, is_fresh, .. } => {
             let source = if is_fresh { Source::Hit } else { Source::Stale };
             return Ok(from_store(context, asked, presented, &variants[index], Account::hit(source)).await);
         }
         Lookup::ReuseWhileRevalidating { index, conditional, .. } => {
-            if can_fill(presented, true) {
-                refresh_behind(context, asked, &variants[index], conditional);
+            if can_fill(presented) {
+                let stored = Some(variants[index].clone());
+                refresh_behind(context, asked, Errand { stored, conditional, wanted: None });
             }
             let account = Account { detail: Some("stale-while-revalidate"), ..Account::hit(Source::Stale) };
             return Ok(from_store(context, asked, presented, &variants[index], account).await);
@@ -83,32 +91,86 @@ async fn answer(
         Lookup::Validate { index, conditional, why } => (Some(variants[index].clone()), Some(conditional), why),
         Lookup::Forward { why, stale } => (stale.map(|index| variants[index].clone()), None, why),
     };
-    if !can_fill(presented, stored.is_some()) {
-        let body = super::asked::empty();
-        let account = Account::forwarded(Source::Origin, why);
-        return pass::pass(context, asked, body, account).await.map(Some);
+    let wanted = if stored.is_none() { wanted_part(presented) } else { None };
+    if !can_fill(presented) || stored.is_none() && presented.asks_for_range() && wanted.is_none() {
+        return pass_as_it_is(context, asked, why).await;
     }
     let place = if may_wait { context.flights.join(&asked.key) } else { Place::Alone };
     let lead = match place {
         Place::Follow(follow) => return follow_up(context, asked, presented, stored, follow, why).await,
         Place::Lead(lead) => lead,
+        // Alone it gains nothing by asking for more than it wants.
+        Place::Alone if wanted.is_some() => return pass_as_it_is(context, asked, why).await,
         Place::Alone => Lead::alone(),
     };
-    // Somebody else may have filled it between our look and our lead.
-    if stored.is_none()
-        && let Some(variants) = context.store.find_in_memory(&asked.key)
-        && let Lookup::Reuse { index, .. } = decide(&variants, presented, now)
-    {
-        return Ok(from_store(context, asked, presented, &variants[index], Account::hit(Source::Hit)).await);
+    // Somebody else may have filled it, or begun to, between our look and our lead.
+    if stored.is_none() {
+        let variants = context.store.find_in_memory(&asked.key).unwrap_or_else(|| Variants::from([]));
+        if let Lookup::Reuse { index, .. } = decide(&variants, presented, now) {
+            return Ok(from_store(context, asked, presented, &variants[index], Account::hit(Source::Hit)).await);
+        }
+        if let Some((assembly, lookup @ Lookup::Reuse { .. })) =
+            combine::find(context, asked, presented, &variants, now).await
+        {
+            drop(lead);
+            return from_incomplete(context, asked, presented, assembly, lookup, may_wait).await;
+        }
     }
-    ask_origin(context, asked, presented, stored, conditional, lead, why).await
+    ask_origin(context, asked, presented, Errand { stored, conditional, wanted }, lead, why).await
 }
 
-/// Whether the origin may be asked for the whole in this request's place. A `HEAD`, `no-store`, or a range from the
-/// middle of something that is not stored, goes to the origin as it is.
-fn can_fill(presented: &PresentedRequest<'_>, is_stored: bool) -> bool {
-    let from_start = presented.headers.get(RANGE).is_none_or(|range| range.as_bytes() == b"bytes=0-");
-    presented.method == Method::GET && !presented.directives.no_store && (is_stored || from_start)
+/// Answers from a response that is stored in part, or asks the origin about it, together with others if `may_wait`.
+async fn from_incomplete(
+    context: &Arc<Context>,
+    asked: &Arc<Asked>,
+    presented: &PresentedRequest<'_>,
+    assembly: Arc<combine::Assembly>,
+    lookup: Lookup,
+    may_wait: bool,
+) -> Result<Option<Response<ResponseBody>>, Refusal> {
+    let (conditional, wanted, why) = match combine::use_incomplete(context, asked, presented, &assembly, lookup).await?
+    {
+        Next::Answer(response) => return Ok(response),
+        Next::Refresh(conditional, wanted, response) => {
+            if can_fill(presented) {
+                let conditional = Some(conditional);
+                refresh_behind(context, asked, Errand { conditional, wanted: Some(wanted), stored: None });
+            }
+            return Ok(response);
+        }
+        Next::Validate(conditional, wanted, why) => (conditional, wanted, why),
+    };
+    if !can_fill(presented) {
+        return pass_as_it_is(context, asked, why).await;
+    }
+    let place = if may_wait { context.flights.join(&asked.key) } else { Place::Alone };
+    let lead = match place {
+        Place::Follow(follow) => return follow_up(context, asked, presented, None, follow, why).await,
+        Place::Lead(lead) => lead,
+        Place::Alone => Lead::alone(),
+    };
+    let errand = Errand { stored: None, conditional: Some(conditional), wanted: Some(wanted) };
+    ask_origin(context, asked, presented, errand, lead, why).await
+}
+
+async fn pass_as_it_is(
+    context: &Arc<Context>,
+    asked: &Arc<Asked>,
+    why: ForwardReason,
+) -> Result<Option<Response<ResponseBody>>, Refusal> {
+    pass::pass(context, asked, empty(), Account::forwarded(Source::Origin, why)).await.map(Some)
+}
+
+/// Whether the origin may be asked for something that is stored in this request's place. A `HEAD` and `no-store` go to the
+/// origin as they are.
+fn can_fill(presented: &PresentedRequest<'_>) -> bool {
+    presented.method == Method::GET && !presented.directives.no_store
+}
+
+/// The part to ask for when a request for a range meets nothing stored.
+fn wanted_part(presented: &PresentedRequest<'_>) -> Option<Wanted> {
+    let range = presented.asks_for_range().then(|| combine::first_part(presented)).flatten()?;
+    Some(Wanted { range, known: None })
 }
 
 /// Leads: the flight goes on by itself, and this request takes what it brings.
@@ -116,23 +178,33 @@ async fn ask_origin(
     context: &Arc<Context>,
     asked: &Arc<Asked>,
     presented: &PresentedRequest<'_>,
-    stored: Option<Arc<StoredResponse>>,
-    conditional: Option<Conditional>,
+    errand: Errand,
     lead: Lead,
     why: ForwardReason,
 ) -> Result<Option<Response<ResponseBody>>, Refusal> {
     let (sender, share) = oneshot::channel();
     let follow = lead.follow();
-    context.tasks.spawn(fly(context.clone(), asked.clone(), stored, conditional, lead, sender));
+    let asked_for_a_part = errand.wanted.is_some();
+    context.tasks.spawn(fly(context.clone(), asked.clone(), errand, lead, sender));
     let account = Account::forwarded(Source::Origin, why);
     match (follow.landed().await, share.await) {
         (Some(Landed::Filling(filling)), Ok(LeadersShare::Reader(reader))) => {
             let account = Account { is_stored: true, ..account };
             Ok(from_origin(context, asked, presented, filling, reader, account).await)
         }
+        (Some(Landed::Parts(_)), Ok(LeadersShare::Parts(reader))) => {
+            combine::give(context, asked, presented, *reader, Account { is_stored: true, ..account }).await
+        }
         (Some(Landed::NotShared(detail)), Ok(LeadersShare::Response(response, tally))) => {
             let account = Account { detail: Some(detail), ..account };
-            Ok(Some(pass::hand_over(asked, *response, tally, account)))
+            if !(asked_for_a_part && response.status() == StatusCode::PARTIAL_CONTENT) {
+                return Ok(Some(pass::hand_over(asked, *response, tally, account)));
+            }
+            // It is the answer to our range, not to the client's.
+            match combine::cut(presented, &response) {
+                Some(cut) => Ok(Some(cut.of(pass::hand_over(asked, *response, tally, account)))),
+                None => pass::pass(context, asked, empty(), account).await.map(Some),
+            }
         }
         (Some(landed), _) => without_content(context, asked, presented, landed, account).await,
         (None, _) => Err(Refusal::Overloaded), // the task was ended: the box is stopping
@@ -161,6 +233,7 @@ async fn follow_up(
             let account = Account { is_stored: true, ..account };
             Ok(from_origin(context, asked, presented, filling, reader, account).await)
         }
+        Some(Landed::Parts(landing)) if !may_join(landing.incomplete.head(), presented, now) => Ok(None),
         Some(Landed::Validated(stored) | Landed::Stale(stored, _)) if !may_join(&stored.head, presented, now) => {
             Ok(None)
         }
@@ -186,16 +259,17 @@ fn may_join(head: &StoredHead, presented: &PresentedRequest<'_>, now: SystemTime
 
 /// What is left when no new content came: a confirmed response, a stale one, or the failure.
 async fn without_content(
-    context: &Context,
-    asked: &Asked,
+    context: &Arc<Context>,
+    asked: &Arc<Asked>,
     presented: &PresentedRequest<'_>,
     landed: Landed,
     account: Account,
 ) -> Result<Option<Response<ResponseBody>>, Refusal> {
     match landed {
+        Landed::Parts(landing) => combine::give_landed(context, asked, presented, landing, account).await,
         Landed::Validated(stored) => {
             let source = if account.is_collapsed { Source::Collapsed } else { Source::Validated };
-            let fwd_status = Some(http::StatusCode::NOT_MODIFIED);
+            let fwd_status = Some(StatusCode::NOT_MODIFIED);
             let account = Account { source, fwd_status, is_stored: true, ..account };
             Ok(from_store(context, asked, presented, &stored, account).await)
         }
@@ -220,16 +294,10 @@ async fn without_content(
 
 /// `stale-while-revalidate`: one request refreshes it, nobody waits for it (RFC 5861 §3). A `HEAD` brings no content to do
 /// so with; the next `GET` will.
-fn refresh_behind(
-    context: &Arc<Context>,
-    asked: &Arc<Asked>,
-    stored: &Arc<StoredResponse>,
-    conditional: Option<Conditional>,
-) {
+fn refresh_behind(context: &Arc<Context>, asked: &Arc<Asked>, errand: Errand) {
     if let Place::Lead(lead) = context.flights.join(&asked.key) {
         let (nobody, _) = oneshot::channel();
-        let stored = Some(stored.clone());
-        context.tasks.spawn(fly(context.clone(), asked.clone(), stored, conditional, lead, nobody));
+        context.tasks.spawn(fly(context.clone(), asked.clone(), errand, lead, nobody));
     }
 }
 
