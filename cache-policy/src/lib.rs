@@ -16,6 +16,7 @@
 //! | does the client have it already? | [`evaluate_preconditions`], [`not_modified_head`] | RFC 9110 §13 |
 //! | which bytes of it? | [`resolve_range`], [`ContentRange`] | RFC 9110 §14 |
 //! | may a part be kept, and another joined to it? | [`storable_part`], [`continuation`] | RFC 9111 §3.3, §3.4 |
+//! | which responses does the origin name together? | [`cache_tags`] | no RFC |
 //! | what does an unsafe request make doubtful? | [`invalidated`] | RFC 9111 §4.4 |
 //! | how are the people told who look after the cache? | [`CacheStatus`] | RFC 9211 |
 //!
@@ -47,6 +48,7 @@
 mod age;
 mod cache_control;
 mod cache_status;
+mod cache_tags;
 mod combine;
 mod content_coding;
 mod cookies;
@@ -78,6 +80,7 @@ mod vary;
 pub use age::CLOCK_BACK_MAX;
 pub use cache_control::{RequestDirectives, ResponseDirectives, Scope, Seconds};
 pub use cache_status::{CACHE_STATUS, CacheStatus, ForwardReason};
+pub use cache_tags::{CACHE_TAG, CacheTag, SURROGATE_KEY, TAG_BYTES_MAX, TAGS_MAX, cache_tags};
 pub use combine::{
     Changed, Continuation, StorablePart, StrongValidator, continuation, freshen_by_part, is_same_representation,
     is_strongly_validated, storable_part,

@@ -263,7 +263,22 @@ fn a_night_by_hand_and_a_day_without_the_portal() {
     assert!(told(folder.path(), &["store", "verify"]).contains("Nothing is damaged."));
 
     assert_eq!(told(folder.path(), &["purge", "http://lessons.example.kz/a"]), "1 stored page removed.\n");
+    assert_eq!(
+        told(folder.path(), &["purge", "--soft", "http://lessons.example.kz/b"]),
+        "1 stored page marked stale.\n"
+    );
     assert_eq!(told(folder.path(), &["purge", "--site", "lessons"]), "2 stored pages removed.\n");
+    for (nothing, told) in [
+        (&["http://lessons.example.kz/a"][..], "nothing is stored there\n"),
+        (&["--site", "lessons", "--tag", "grade-7", "--soft"], "nothing is stored there\n"),
+        (&["http://elsewhere.example.kz/"], "the allowlist has no site with the host elsewhere.example.kz\n"),
+        (&["--site", "lesson"], "the allowlist has no site lesson; did you mean lessons?\n"),
+        (&["lessons"], "that is not an address; write it as in a browser, with http:// or https://\n"),
+    ] {
+        let output = bulaq(folder.path(), &[&["purge"], nothing].concat());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && error.ends_with(told), "{nothing:?}: {error}");
+    }
     assert!(serving.get("/a").ends_with("lesson a"));
     assert_eq!(portal.asked.load(Ordering::SeqCst), 4, "what was purged is fetched again");
 

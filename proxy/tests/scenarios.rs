@@ -25,6 +25,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bulaq::ingress::IngressOptions;
+use bulaq::serve::RoomOptions;
 use serde::Deserialize;
 
 use common::allowlist;
@@ -52,6 +54,9 @@ struct Scenario {
     /// More keys of the site in the allowlist.
     #[serde(default)]
     site: String,
+    /// Whether clients on this machine may send `PURGE`.
+    #[serde(default)]
+    may_purge: bool,
     step: Vec<OneStep>,
 }
 
@@ -206,11 +211,18 @@ impl Stage {
         let script = Arc::<Mutex<VecDeque<Vec<Step>>>>::default();
         let origin = Origin::start(following(&script)).await;
         let address = origin.address;
-        let bulaq = Bulaq::start(allowlist(&[HOST], &scenario.site), &[HOST], address, |options| {
+        let alter = |options: &mut RoomOptions| {
             options.origin.head_timeout = Duration::from_millis(300);
             options.origin.idle_body_timeout = Duration::from_millis(300);
-        })
-        .await;
+        };
+        let alter_doors = |doors: &mut IngressOptions| {
+            if scenario.may_purge {
+                doors.purgers = doors.operators.clone();
+            }
+        };
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let list = allowlist(&[HOST], &scenario.site);
+        let bulaq = Bulaq::start_with(folder, list, &[HOST], address, alter, alter_doors);
         Self { bulaq, origin: Some(origin), address, script }
     }
 

@@ -39,7 +39,10 @@ pub(super) fn config(root: &Section<'_, '_>, folder: &Path) -> Config {
     let (window, night) = night(&root.section("night"), &time_zone);
     Config {
         allowlist: path(root.text("allowlist").map_or("allowlist.toml", |(text, _)| text)),
-        ingress: ingress(&root.section("listen"), status_networks(root)),
+        ingress: IngressOptions {
+            purgers: purgers(&root.section("purge")),
+            ..ingress(&root.section("listen"), status_networks(root))
+        },
         certificates: certificates(&root.section("tls"), folder),
         request: request(root),
         store: store(&root.section("store"), &data),
@@ -62,6 +65,13 @@ fn status_networks(root: &Section<'_, '_>) -> Vec<IpNet> {
     root.choice("status", &choices, None).map_or(operators, <[IpNet]>::to_vec)
 }
 
+/// The addresses from which `PURGE` is taken.
+fn purgers(section: &Section<'_, '_>) -> Vec<IpNet> {
+    let from = section.list("from", network).unwrap_or_default();
+    section.done();
+    from
+}
+
 fn ingress(section: &Section<'_, '_>, operators: Vec<IpNet>) -> IngressOptions {
     let door =
         |key, port| section.list(key, socket_address).unwrap_or_else(|| vec![SocketAddr::from(([0, 0, 0, 0], port))]);
@@ -70,6 +80,7 @@ fn ingress(section: &Section<'_, '_>, operators: Vec<IpNet>) -> IngressOptions {
         https: door("https", 443),
         forward: door("forward", 3128),
         operators,
+        purgers: Vec::new(),
         limits: Limits {
             connections_max: section.limited("connections-max", &count(bounds::CONNECTIONS_MAX)),
             connections_per_client_max: section

@@ -106,6 +106,8 @@ upload-max = "1 MiB"
 [tls.certificates."lessons.example"]
 certificate = "lessons.pem"
 key = "/etc/ssl/lessons.key"
+[purge]
+from = ["10.1.0.0/16", "::1"]
 [pages]
 names = ["box.school.example"]
 contact = "Aigerim, room 12"
@@ -141,6 +143,7 @@ level = "debug"
         config.ingress.operators.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["192.168.10.0/24", "10.0.0.7/32"]
     );
+    assert_eq!(config.ingress.purgers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.1.0.0/16", "::1/128"]);
     assert_eq!(config.request.in_flight_max, 100);
     assert_eq!(config.ingress.http[0].to_string(), "127.0.0.1:8000");
     assert_eq!((config.ingress.limits.head_wait_s, config.ingress.limits.request_body_bytes_max), (20, 1 << 20));

@@ -84,6 +84,7 @@ where
         local_port: local.port(),
         server_name: None,
         may_see_status: behind.operators.iter().any(|network| network.contains(&peer)),
+        may_purge: behind.purgers.iter().any(|network| network.contains(&peer)),
     };
     let cut = behind.cut.clone();
     let serving = async {

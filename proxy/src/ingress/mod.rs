@@ -63,6 +63,8 @@ pub struct IngressOptions {
     pub forward: Vec<SocketAddr>,
     /// Whose clients may see `Cache-Status`: the operators' networks.
     pub operators: Vec<IpNet>,
+    /// Whose clients may send `PURGE`; nobody's by default: `bulaq purge` on the box does the same.
+    pub purgers: Vec<IpNet>,
     /// How much is taken, and for how long.
     pub limits: Limits,
 }
@@ -72,7 +74,7 @@ impl Default for IngressOptions {
     fn default() -> Self {
         let loopback = ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network in its usual form"));
         let (http, https, forward) = (Vec::new(), Vec::new(), Vec::new());
-        Self { http, https, forward, operators: loopback.to_vec(), limits: Limits::default() }
+        Self { http, https, forward, operators: loopback.to_vec(), purgers: Vec::new(), limits: Limits::default() }
     }
 }
 
@@ -210,6 +212,7 @@ struct Behind<S, D> {
     http: auto::Builder<TokioExecutor>,
     limits: Limits,
     operators: Vec<IpNet>,
+    purgers: Vec<IpNet>,
     places: Places,
     tasks: TaskTracker,
     shutdown: Shutdown,
@@ -219,7 +222,8 @@ struct Behind<S, D> {
 }
 
 impl<S, D> Behind<S, D> {
-    fn new(inside: Inside<S, D>, limits: Limits, operators: Vec<IpNet>) -> Result<Self, IngressError> {
+    fn new(inside: Inside<S, D>, options: IngressOptions) -> Result<Self, IngressError> {
+        let IngressOptions { limits, operators, purgers, .. } = options;
         let Inside { stack, allowlist, origin, certificates, shutdown, on_tunnel } = inside;
         let tls = tls::server_config(Arc::clone(&allowlist), Arc::clone(&certificates)).map_err(IngressError::Tls)?;
         Ok(Self {
@@ -232,6 +236,7 @@ impl<S, D> Behind<S, D> {
             places: Places::new(connections_max(&limits), limits.connections_per_client_max),
             limits,
             operators,
+            purgers,
             tasks: TaskTracker::new(),
             shutdown,
             cut: CancellationToken::new(),
@@ -271,7 +276,7 @@ impl Bound {
         D: Dial,
     {
         let shutdown = inside.shutdown.clone();
-        let behind = Arc::new(Behind::new(inside, self.options.limits, self.options.operators)?);
+        let behind = Arc::new(Behind::new(inside, self.options)?);
         let tasks = behind.tasks.clone();
         for (kind, _, listener) in self.listeners {
             tasks.spawn(listener::accept(Arc::clone(&behind), listener, kind));

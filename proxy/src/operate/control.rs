@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `GET /status` | how the box is |
 //! | `GET /ledger/PERIOD`, `GET /hours/PERIOD` | what the sites cost and saved |
-//! | `POST /purge` with `{"url": "…"}`, `{"site": "…"}` or `{"prefix": "…"}` | what was removed |
+//! | `POST /purge` with `{"url": "…"}`, `{"site": "…"}`, `{"prefix": "…"}` or `{"tagged": {"site": "…", "tags": ["…"]}}`, and `"soft": true` | how much was removed, or marked stale |
 //! | `POST /prefetch` with `["site", …]` | steps while it works, then the report |
 //! | `POST /verify` | steps while it works, then what was found |
 //! | `POST /reload` | the sites of the new allowlist |

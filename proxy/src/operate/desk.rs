@@ -1,19 +1,18 @@
 //! A box behind its [`Operations`]: the same for `serve`, which answers its socket with it, and for a command that
 //! found no box serving and opened the rooms itself.
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bulaq_allowlist::{Allowlist, HostName, HostPattern, Site, limits};
-use bulaq_cache_policy::{CacheKey, SiteRule};
+use bulaq_allowlist::{Allowlist, HostName, limits};
+use bulaq_cache_policy::{CacheKey, CacheTag, SiteRule, TAG_BYTES_MAX};
 use http::Uri;
 use tokio_util::sync::CancellationToken;
 
 use super::operations::{
-    Failure, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell, VerifyDone, VerifyStep,
+    Failure, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell, VerifyDone, VerifyStep, What,
 };
 use crate::ca::Ca;
 use crate::clock::Clock;
@@ -23,16 +22,10 @@ use crate::prefetch::progress::{Progress, Snapshot};
 use crate::prefetch::report::NightReport;
 use crate::prefetch::window::Window;
 use crate::prefetch::{Night, schedule};
-use crate::request::Stack;
 use crate::request::asked::key_of;
+use crate::request::{Stack, purge};
 use crate::serve::{OpenError, RoomOptions, Rooms};
-use crate::store::IndexState;
-
-/// Stored responses that are looked at in one step while the hosts of a site are gathered.
-const LIST_PAGE: usize = 512;
-
-/// Hosts of one site that are purged by one command; a site with more is purged by its prefixes.
-const HOSTS_MAX: usize = 10_000;
+use crate::store::{IndexState, PurgeMode};
 
 /// Bytes of a box's identity: no two boxes of a country share them by chance.
 const IDENTITY_BYTES: usize = 16;
@@ -121,12 +114,29 @@ impl Desk {
         Ok(ReloadDone { sites, warnings })
     }
 
-    /// The key of a URL, under the rule of its site if it still has one.
-    fn key_of(&self, text: &str) -> Result<CacheKey, Failure> {
-        key_of(&self.rooms.context.allowlist.load(), &absolute(text)?).ok_or_else(not_an_address)
+    async fn purge_url(&self, text: &str, mode: PurgeMode) -> Result<PurgeDone, Failure> {
+        let list = self.rooms.context.allowlist.load_full();
+        let uri = absolute(text)?;
+        let key = key_of(&list, &uri).ok_or_else(not_an_address)?;
+        let responses = purge::purge_url(&self.rooms.context, &key, mode).await;
+        Ok(PurgeDone { responses, note: unlisted(&list, &uri) })
     }
 
-    async fn purge_site(&self, name: &str) -> Result<PurgeDone, Failure> {
+    async fn purge_prefix(&self, text: &str, mode: PurgeMode) -> Result<PurgeDone, Failure> {
+        // The spelling of scheme, host and port is the key's; the rest is taken as it is.
+        let uri = absolute(text)?;
+        let key = CacheKey::new(&uri, &SiteRule::default()).ok_or_else(not_an_address)?;
+        let responses = purge::purge_prefix(&self.rooms.context, key.as_str(), mode).await;
+        Ok(PurgeDone { responses, note: unlisted(&self.rooms.context.allowlist.load(), &uri) })
+    }
+
+    async fn purge_site(&self, name: &str, tags: &[String], mode: PurgeMode) -> Result<PurgeDone, Failure> {
+        let tag = |text: &String| {
+            CacheTag::new(text).ok_or_else(|| {
+                Failure::new(format!("a tag is one word of at most {TAG_BYTES_MAX} bytes, as the site writes it"))
+            })
+        };
+        let tags: Vec<CacheTag> = tags.iter().map(tag).collect::<Result<_, _>>()?;
         let list = self.rooms.context.allowlist.load_full();
         let Some(site) = list.site(name) else {
             let names: Vec<_> = list.sites().iter().map(|site| site.name()).collect();
@@ -134,32 +144,17 @@ impl Desk {
             let help = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
             return Err(Failure::new(format!("the allowlist has no site {name}{help}")));
         };
-        let mut done = PurgeDone::default();
-        for host in self.hosts_stored_for(&list, site).await {
-            self.rooms.context.flights.invalidate(|key| is_of_host(key, &host));
-            done.responses += self.rooms.context.store.purge_host(host.as_str()).await.responses;
-        }
-        Ok(done)
+        let responses = purge::purge_site(&self.rooms.context, &list, site, &tags, mode).await;
+        Ok(PurgeDone { responses, note: None })
     }
+}
 
-    /// The hosts of a site: those that its entry names and, where it names suffixes, those that something is stored of.
-    async fn hosts_stored_for(&self, list: &Allowlist, site: &Site) -> BTreeSet<HostName> {
-        let mut hosts = BTreeSet::new();
-        let mut has_suffix = false;
-        for entry in site.hosts() {
-            hosts.insert(entry.host().clone());
-            has_suffix |= !matches!(entry.pattern(), HostPattern::Exact(_));
-        }
-        let mut after = None;
-        while has_suffix && hosts.len() < HOSTS_MAX {
-            let page = self.rooms.context.store.list(None, after, LIST_PAGE).await;
-            let stored =
-                page.listed.iter().filter_map(|listed| HostName::parse(listed.url.parse::<Uri>().ok()?.host()?).ok());
-            hosts.extend(stored.filter(|host| list.site_of(host).is_some_and(|owner| owner.name() == site.name())));
-            after = page.next;
-            has_suffix = after.is_some();
-        }
-        hosts
+/// That no site names the host of an address, if so: then it is misspelt, or was stored under another list.
+fn unlisted(list: &Allowlist, uri: &Uri) -> Option<String> {
+    let host = HostName::parse(uri.host()?).ok()?;
+    match list.site_of(&host) {
+        Some(_) => None,
+        None => Some(format!("the allowlist has no site with the host {host}")),
     }
 }
 
@@ -200,23 +195,16 @@ impl Operations for Desk {
         }
     }
 
-    async fn purge(&self, what: Purge) -> Result<PurgeDone, Failure> {
-        let store = &self.rooms.context.store;
-        match what {
-            Purge::Url(url) => {
-                let key = self.key_of(&url)?;
-                self.rooms.context.flights.invalidate(|flying| *flying == key);
-                let removed = store.remove(&key).await;
-                Ok(PurgeDone { responses: u64::try_from(removed).unwrap_or(u64::MAX) })
+    async fn purge(&self, purge: Purge) -> Result<PurgeDone, Failure> {
+        let mode = if purge.soft { PurgeMode::Soft } else { PurgeMode::Hard };
+        match &purge.what {
+            What::Url(url) => self.purge_url(url, mode).await,
+            What::Prefix(prefix) => self.purge_prefix(prefix, mode).await,
+            What::Site(name) => self.purge_site(name, &[], mode).await,
+            What::Tagged { site, tags } if tags.is_empty() => {
+                Err(Failure::new(format!("say which tags of {site}; without a tag it would be the whole site")))
             }
-            Purge::Prefix(prefix) => {
-                // The spelling of scheme, host and port is the key's; the rest is taken as it is.
-                let uri = absolute(&prefix)?;
-                let key = CacheKey::new(&uri, &SiteRule::default()).ok_or_else(not_an_address)?;
-                self.rooms.context.flights.invalidate(|flying| flying.as_str().starts_with(key.as_str()));
-                Ok(PurgeDone { responses: store.purge_prefix(key.as_str()).await.responses })
-            }
-            Purge::Site(name) => self.purge_site(&name).await,
+            What::Tagged { site, tags } => self.purge_site(site, tags, mode).await,
         }
     }
 
@@ -267,10 +255,6 @@ impl Operations for Desk {
         let ledger = Arc::clone(&self.rooms.context.ledger);
         read_ledger(move || ledger.hours(period.first())).await
     }
-}
-
-fn is_of_host(key: &CacheKey, host: &HostName) -> bool {
-    key.as_str().parse::<Uri>().is_ok_and(|uri| uri.host() == Some(host.as_str()))
 }
 
 async fn read_ledger<T: Send + 'static>(

@@ -11,8 +11,8 @@ pub trait Operations: Send + Sync + 'static {
     /// How the box is.
     fn status(&self) -> impl Future<Output = Status> + Send;
 
-    /// Removes stored responses.
-    fn purge(&self, what: Purge) -> impl Future<Output = Result<PurgeDone, Failure>> + Send;
+    /// Removes stored responses, or marks them stale.
+    fn purge(&self, purge: Purge) -> impl Future<Output = Result<PurgeDone, Failure>> + Send;
 
     /// Runs a night now, for these sites or for all; `tell` hears how far it is. It ends early when nobody listens to
     /// `tell` any more.
@@ -65,23 +65,44 @@ impl<T> Clone for Tell<T> {
     }
 }
 
-/// What to remove from the store.
+/// What to purge, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purge {
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+    /// Mark it stale instead of removing it: it is asked about before its next use, and may still stand in for a site
+    /// that cannot be reached.
+    #[serde(default)]
+    pub soft: bool,
+}
+
+/// What a purge is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Purge {
+pub enum What {
     /// Every answer for one URL.
     Url(String),
     /// Everything of a site of the allowlist.
     Site(String),
     /// Every URL that begins so.
     Prefix(String),
+    /// What of a site its origin has given any of these cache tags.
+    Tagged {
+        /// By its name on the allowlist.
+        site: String,
+        /// At least one.
+        tags: Vec<String>,
+    },
 }
 
-/// What was removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a purge did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PurgeDone {
-    /// Stored responses.
+    /// Stored responses that were removed or marked stale.
     pub responses: u64,
+    /// What may explain that there were none.
+    pub note: Option<String>,
 }
 
 /// How far a verification is.

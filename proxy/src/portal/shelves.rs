@@ -195,8 +195,14 @@ mod tests {
             let pages = vec![(Url::parse("http://bilim.kz/kk/?a=1#x").unwrap(), Named::default())];
             let host = HostName::parse("bilim.kz").unwrap();
             let site = ListedSite { site: Arc::clone(&list.sites()[0]), host, scheme, pages, left_out: 3 };
-            let arrival =
-                Arrival { way: Way::Reverse, is_secure, local_port, server_name: None, may_see_status: false };
+            let arrival = Arrival {
+                way: Way::Reverse,
+                is_secure,
+                local_port,
+                server_name: None,
+                may_see_status: false,
+                may_purge: false,
+            };
             let shelf = site.seen_from(&arrival);
             assert_eq!((shelf.titles.concat().as_str(), shelf.left_out), ("КРE", 3));
             assert_eq!(format!("{}kk/?a=1", shelf.front), shelf.lessons[0].url);

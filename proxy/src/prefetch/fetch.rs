@@ -160,6 +160,7 @@ impl Manners {
             local_port: permit.port(),
             server_name: None,
             may_see_status: false,
+            may_purge: false,
         });
         request
     }

@@ -17,6 +17,8 @@ pub struct Arrival {
     pub server_name: Option<HostName>,
     /// Whether this client may see `Cache-Status` (operators' networks only, unless configured otherwise).
     pub may_see_status: bool,
+    /// Whether this client may send `PURGE` (permitted addresses only; none unless configured).
+    pub may_purge: bool,
 }
 
 /// The doors of the box.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bulaq_cache_policy::CacheKey;
+use http::HeaderMap;
 use tokio::sync::watch;
 
 use super::fill::Landed;
@@ -40,6 +41,14 @@ pub enum Place {
     Follow(Follow),
     /// The key was not storable a moment ago: everybody asks alone.
     Alone,
+}
+
+/// A request on its way, as [`Flights::invalidate_if`] shows it.
+pub struct OnItsWay<'a> {
+    /// What was asked for.
+    pub key: &'a CacheKey,
+    /// The head, once it has come and the content is arriving.
+    pub headers: Option<&'a HeaderMap>,
 }
 
 /// The one request that asks the origin for a key.
@@ -90,6 +99,16 @@ impl Flights {
     /// Forgets it again, as soon as a response was storable.
     pub fn forget_pass(&self, key: &CacheKey) {
         self.passing.invalidate(key);
+    }
+
+    /// As [`Flights::invalidate`], where what is known of the response decides too.
+    pub fn invalidate_if(&self, matches: impl Fn(OnItsWay<'_>) -> bool) {
+        for shard in &self.shards {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, flight| match &*flight.borrow() {
+                Some(Landed::Filling(filling)) => !matches(OnItsWay { key, headers: Some(filling.head.headers()) }),
+                _ => !matches(OnItsWay { key, headers: None }),
+            });
+        }
     }
 
     /// Ends the flights for keys that match, since what they asked for is out of date: whoever comes from now on asks

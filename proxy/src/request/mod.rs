@@ -23,6 +23,7 @@ pub mod fill;
 pub mod growing;
 mod own;
 pub mod pass;
+pub mod purge;
 
 // What is said of it.
 pub mod context;

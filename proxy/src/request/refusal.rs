@@ -43,6 +43,9 @@ pub enum Refusal {
         /// Why what is stored may not be used.
         unusable: Unusable,
     },
+    /// `PURGE` from an address that may not, or from a web page.
+    #[error("this client may not purge")]
+    PurgeNotPermitted,
     /// More requests at once than the box is set to take.
     #[error("the box is busy")]
     Overloaded,
@@ -61,7 +64,7 @@ impl Refusal {
     /// The status. No wildcard arm: a new failure does not build until someone picks its status.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NotListed(_) | Self::AddressLiteral => StatusCode::FORBIDDEN,
+            Self::NotListed(_) | Self::AddressLiteral | Self::PurgeNotPermitted => StatusCode::FORBIDDEN,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
@@ -92,6 +95,7 @@ impl Refusal {
             Self::Misdirected => "misdirected",
             Self::UriTooLong { .. } => "uri-too-long",
             Self::OnlyIfCached => "only-if-cached",
+            Self::PurgeNotPermitted => "purge-not-permitted",
             Self::Overloaded => "overloaded",
             Self::Forward(error) | Self::ForwardPastStored { error, .. } => error.token(),
         }

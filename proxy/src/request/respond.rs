@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bulaq_cache_policy::{
-    CacheStatus, ForwardReason, Lookup, Pass, PresentedRequest, StaleCause, StoredHead, look_up, may_share,
-    stale_allowed,
+    CacheStatus, ForwardReason, Lookup, Pass, PresentedRequest, SURROGATE_KEY, StaleCause, StoredHead, look_up,
+    may_share, stale_allowed,
 };
-use http::header::{ALT_SVC, HeaderMap, VIA};
+use http::header::{ALT_SVC, HeaderMap, HeaderName, VIA};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 use tower::BoxError;
@@ -21,8 +21,11 @@ use super::deliver::{Content, deliver};
 use super::fill::{Errand, Filling, Landed, LeadersShare, fly, keep_for_the_day, without_origin};
 use super::status::Account;
 use super::target::{Target, target};
-use super::{Arrival, Context, Refusal, RequestBody, ResponseBody, Source, own, pass};
+use super::{Arrival, Context, Refusal, RequestBody, ResponseBody, Source, own, pass, purge};
 use crate::store::{StoredResponse, Variants};
+
+/// Directives for surrogates.
+const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 
 /// How often a request looks again after the one that it waited for came to nothing. Then it asks for itself.
 const WAITS_MAX: usize = 2;
@@ -39,6 +42,9 @@ pub async fn respond(context: Arc<Context>, request: Request<RequestBody>) -> Re
         Target::Own => return Ok(own::answer(&context, &parts, &arrival).await),
         Target::Site(target) => target,
     };
+    if purge::is_purge(&parts) {
+        return Ok(purge::answer(&context, &parts, &arrival, &target).await?);
+    }
     let asked = Arc::new(Asked::new(&context, parts, arrival, target)?);
     let presented = asked.presented(&context.options.policy);
     if let Err(pass) = may_share(&presented) {
@@ -374,4 +380,8 @@ fn sign_hop(headers: &mut HeaderMap) {
     headers.append(VIA, HeaderValue::from_static("1.1 bulaq"));
     // The origin's other doors (HTTP/3, other ports) lead around the box.
     headers.remove(ALT_SVC);
+    // Meant for caches such as this one, to be taken off by the last of them (Edge Architecture 1.0 §2.2; the services that
+    // read `Surrogate-Key` do the same). `Cache-Tag` goes on: a box behind this one may purge by it too.
+    headers.remove(SURROGATE_CONTROL);
+    headers.remove(SURROGATE_KEY);
 }

@@ -282,6 +282,12 @@ impl Disk {
         file.sync_data()
     }
 
+    /// Makes all that was written to the disk that holds `folder` durable, in one step for many files.
+    pub(crate) fn sync_all(&self, folder: &Path) -> io::Result<()> {
+        self.check(Operation::Sync)?;
+        Ok(rustix::fs::syncfs(File::open(folder)?)?)
+    }
+
     /// Opens a regular file to read it; `for_writing` also to change its head. A symbolic link is refused.
     pub(crate) fn open(&self, path: &Path, for_writing: bool) -> io::Result<(File, Metadata)> {
         self.check(Operation::Open)?;

@@ -12,6 +12,7 @@ use super::error::StoreRefusal;
 use super::find::record_of;
 use super::growing::Growing;
 use super::in_flight::Ticket;
+use super::index::TagSet;
 use super::name::UrlKey;
 use super::publish::Written;
 use super::record::{Layout, RECORD_BYTES_MAX, encode_front};
@@ -82,7 +83,7 @@ impl Store {
             return Err(StoreRefusal::HeadTooLarge);
         }
         Ok(Fill {
-            ticket: shared.in_flight.enter(key),
+            ticket: shared.in_flight.enter(key, TagSet::of(head.headers())),
             growing: Arc::new(Growing::new(Arc::clone(&shared.files))),
             shared: Arc::clone(shared),
             key: key.clone(),

@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, Shared as SharedFuture, WeakShared};
 use super::body::Body;
 use super::files::{Flaw, Found, Names};
 use super::head_codec::decode_head;
-use super::index::{Minutes, Row};
+use super::index::{Minutes, Row, TagSet};
 use super::name::{FileName, IndexKey, UrlKey};
 use super::record::{Damage, Record};
 use super::stored_response::{StoredResponse, Variants};
@@ -143,6 +143,7 @@ impl Shared {
             file_bytes: metadata.len(),
             stored_at,
             pinned_until: Minutes::default(),
+            tags: TagSet::UNKNOWN,
         })
     }
 

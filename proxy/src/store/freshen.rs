@@ -10,9 +10,11 @@ use bulaq_cache_policy::StoredHead;
 use super::error::StoreRefusal;
 use super::files::Flaw;
 use super::find::record_of;
-use super::name::{UrlKey, folder_of};
+use super::head_codec::{decode_head, encode_head};
+use super::index::{Row, TagSet};
+use super::name::{FileName, UrlKey, folder_of};
 use super::publish::Written;
-use super::record::{Front, Layout, RECORD_BYTES_MAX, decode_front, encode_front, encode_slot};
+use super::record::{Damage, Front, Layout, RECORD_BYTES_MAX, decode_front, encode_front, encode_slot};
 use super::stored_response::{StoredResponse, Variants};
 use super::sums::{BLOCK_BYTES, BodyHasher};
 use super::{Shared, Store};
@@ -94,8 +96,35 @@ impl Shared {
         self.files.disk.sync(&file)?;
         let body = Arc::new(body.again());
         let freshened = Arc::new(StoredResponse { head, key: stored.key.clone(), body, stored_at: stored.stored_at });
+        self.note_tags(name, &freshened.head);
         self.replace_in_memory(&freshened);
         Ok(freshened)
+    }
+
+    /// A 304 may have brought other tags.
+    fn note_tags(&self, name: FileName, head: &StoredHead) {
+        let tags = TagSet::of(head.headers());
+        if let Some(row) =
+            self.row_on_disk(name.key).filter(|row| row.generation == name.generation && row.tags != tags)
+        {
+            self.index.change(name.key, Some(row), Some(Row { tags, ..row }));
+        }
+    }
+
+    /// Marks a stored file stale (a soft purge), whatever rules hold. Durable once [`Disk::sync_all`](super::disk::Disk::sync_all)
+    /// has run. The stripe must be held.
+    pub(crate) fn mark_stale(&self, name: FileName) -> Result<(), Flaw> {
+        let (file, _) = self.files.disk.open(&self.files.path(name), true)?;
+        let Front { layout, slot, sequence, mut record } = decode_front(&self.files.front_of(&file)?)?;
+        let mut parts = decode_head(&record.head).ok_or(Damage::Head)?;
+        if parts.is_marked_stale {
+            return Ok(());
+        }
+        parts.is_marked_stale = true;
+        // One bit of it changes, so that it fits where the same record fitted.
+        record.head = encode_head(&parts).into();
+        let bytes = encode_slot(sequence + 1, &record.encode());
+        Ok(self.files.disk.write_at(&file, &bytes, layout.slot_offset(slot.other()))?)
     }
 
     fn replace_in_memory(&self, freshened: &Arc<StoredResponse>) {
@@ -127,7 +156,7 @@ impl Shared {
         while at < body.bytes {
             let length = usize::try_from((body.bytes - at).min(BLOCK_BYTES)).expect("at most a block");
             if disk.read_at(file, &mut buffer[..length], front.layout.body_offset + at)? != length {
-                return Err(Flaw::from(super::record::Damage::Length).into());
+                return Err(Flaw::from(Damage::Length).into());
             }
             hasher.update(&buffer[..length]);
             disk.write_at(unpublished.file(), &buffer[..length], layout.body_offset + at)?;
@@ -135,7 +164,7 @@ impl Shared {
         }
         let sums = hasher.finish();
         if sums.digest != body.digest {
-            return Err(Flaw::from(super::record::Damage::Body).into());
+            return Err(Flaw::from(Damage::Body).into());
         }
         disk.write_at(unpublished.file(), &sums.trailer, layout.body_offset + body.bytes)?;
         disk.write_at(unpublished.file(), &encode_front(layout, &encoded), 0)?;

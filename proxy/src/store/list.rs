@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::find::stored_at;
 use super::head_codec::decode_head;
-use super::name::{FileName, IndexKey, host_of, host_prefix};
+use super::name::{FileName, IndexKey, KEY_BYTES, host_of, host_prefix};
 use super::{Shared, Store};
 
 /// One stored response in a listing.
@@ -53,6 +53,20 @@ impl Store {
         self.0.files.run_blocking(page).await.unwrap_or_default()
     }
 
+    /// The hosts that something is stored of, up to `max`, in no order that means anything. Opens one file of each.
+    pub async fn hosts(&self, max: usize) -> Vec<String> {
+        let mut hosts = Vec::new();
+        let mut after = None;
+        while hosts.len() < max {
+            let shared = Arc::clone(&self.0);
+            let step = move || shared.next_host(after);
+            let Ok(Some((host, next))) = self.0.files.run_blocking(step).await else { break };
+            hosts.extend(host);
+            after = Some(next);
+        }
+        hosts
+    }
+
     /// The fields and the whole body of a listed response, checked, when the body has at most `body_bytes_max`. Goes past
     /// memory: looking at every page once does not push out what pupils use.
     pub async fn peek(&self, listed: &Listed, body_bytes_max: u64) -> Option<(HeaderMap, Bytes)> {
@@ -66,6 +80,17 @@ impl Store {
 }
 
 impl Shared {
+    /// The host of the first file after a key, and the last key that it could have; a file that cannot be read is passed
+    /// over alone.
+    fn next_host(&self, after: Option<IndexKey>) -> Option<(Option<String>, IndexKey)> {
+        let (name, _) = *self.page_of(&[], after, 1).first()?;
+        let Ok(found) = self.files.read(name, 0) else { return Some((None, name.key)) };
+        let mut last = IndexKey([u8::MAX; KEY_BYTES]);
+        let prefix = host_prefix(host_of(&found.front.record.url));
+        last.0[..prefix.len()].copy_from_slice(&prefix);
+        Some((Some(host_of(&found.front.record.url).to_owned()), last))
+    }
+
     fn list_page(&self, host: Option<&str>, after: Option<ListCursor>, max: usize) -> Listing {
         let prefix = host.map(host_prefix);
         let prefix = prefix.as_ref().map_or(&[][..], |prefix| &prefix[..]);

@@ -61,7 +61,7 @@ pub use index::IndexState;
 pub use list::{ListCursor, Listed, Listing};
 pub use options::StoreOptions;
 pub use partial::Incomplete;
-pub use purge::Purged;
+pub use purge::{PurgeMode, Purged, Scope};
 pub use stored_body::StoredBody;
 pub use stored_response::{StoredResponse, Variants};
 pub use sums::BLOCK_BYTES;

@@ -21,7 +21,7 @@ pub struct StoreOptions {
     pub memory_body_bytes_max: u64,
     /// The longest body that is stored, in bytes. Default 4 GiB.
     pub body_bytes_max: u64,
-    /// The most variants of one URL (`Vary`); the oldest makes room for a new one. Default 32.
+    /// The most variants of one URL (`Vary`); the least used makes room for a new one. Default 32.
     pub variants_max: usize,
     /// What the index may cache in memory, in bytes; it needs up to five times as much at its worst. Default 64 MiB.
     pub index_cache_bytes: u64,

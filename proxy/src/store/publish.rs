@@ -12,7 +12,7 @@ use super::disk::Unpublished;
 use super::error::StoreRefusal;
 use super::files::key_of;
 use super::find::stored_at;
-use super::index::{Minutes, Row};
+use super::index::{Minutes, Row, TagSet};
 use super::name::{FileName, UrlKey};
 use super::record::{Layout, Record};
 use super::stored_response::{StoredResponse, Variants};
@@ -25,6 +25,9 @@ pub(crate) struct Written {
     pub(crate) small: Option<Bytes>,
     pub(crate) head: StoredHead,
 }
+
+/// Variants are told apart by days of idleness: a lesson's own rhythm.
+const DAY_MINUTES: u32 = 24 * 60;
 
 /// Names that are tried when one is taken: only a file that the index has lost can have taken it.
 const NAME_TRIES: u64 = 8;
@@ -66,6 +69,7 @@ impl Shared {
             file_bytes: layout.file_bytes(record.body_bytes),
             stored_at: Minutes::of_millis(record.stored_at_ms),
             pinned_until: old.map_or(Minutes::default(), |(_, row)| row.pinned_until),
+            tags: TagSet::of(head.headers()),
         };
         self.index.change(index_key, old.map(|(_, row)| row), Some(row));
         if let Some((old, _)) = old {
@@ -97,10 +101,20 @@ impl Shared {
         Err(StoreRefusal::DiskFailed(io::ErrorKind::AlreadyExists.into()))
     }
 
+    /// How little a variant is used: days without use, over uses.
+    fn idleness(&self, name: &FileName, row: &Row) -> u64 {
+        let usage = self.recency.of(&name.key);
+        let now = Minutes::of(self.clock.now());
+        let idle_days = u64::from(now.0.saturating_sub(row.stored_at.max(usage.last).0) / DAY_MINUTES) + 1;
+        idle_days * 256 / u64::from(1 + usage.count)
+    }
+
     /// Puts a new response among the variants in memory, within the limit on variants. The stripe is held.
     fn remember(&self, key: &CacheKey, stored: &Arc<StoredResponse>, mut others: Vec<(FileName, Row)>) {
         let known = self.memory.get(key);
-        others.sort_by_key(|(_, row)| std::cmp::Reverse(row.stored_at));
+        // The least used last, and of those used alike the oldest: what nobody asks for twice must not push out what
+        // everybody asks for, however many kinds of it come.
+        others.sort_by_key(|(name, row)| (self.idleness(name, row), std::cmp::Reverse(row.stored_at)));
         while others.len() >= self.options.variants_max.max(1) {
             let Some((name, row)) = others.pop() else { break };
             self.index.change(name.key, Some(row), None);

@@ -56,6 +56,18 @@ impl Bulaq {
         origin: SocketAddr,
         alter: impl FnOnce(&mut RoomOptions),
     ) -> Self {
+        Self::start_with(folder, list, hosts, origin, alter, |_| {})
+    }
+
+    /// The same with other doors.
+    pub fn start_with(
+        folder: Arc<TempDir>,
+        list: Allowlist,
+        hosts: &[&str],
+        origin: SocketAddr,
+        alter: impl FnOnce(&mut RoomOptions),
+        alter_doors: impl FnOnce(&mut IngressOptions),
+    ) -> Self {
         let clock = Clock::held(UNIX_EPOCH + Duration::from_secs(MORNING_S));
         let to = HostOverride { ip: origin.ip(), port: Some(origin.port()) };
         let hosts: HashMap<_, _> = hosts.iter().map(|host| (super::name(host), vec![to])).collect();
@@ -73,7 +85,8 @@ impl Bulaq {
         alter(&mut options);
         let rooms = Rooms::open(options, list, clock.clone()).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let doors = IngressOptions { http: vec![any], forward: vec![any], ..IngressOptions::default() };
+        let mut doors = IngressOptions { http: vec![any], forward: vec![any], ..IngressOptions::default() };
+        alter_doors(&mut doors);
         let bound = Ingress::bind(doors).unwrap();
         let (http, forward, shutdown) = (bound.http()[0], bound.forward()[0], Shutdown::new());
         let inside = Inside {

@@ -83,6 +83,7 @@ impl TestBox {
             local_port: 8000,
             server_name: None,
             may_see_status: true,
+            may_purge: true,
         });
         let response = soon("an answer", self.rooms.stack.clone().oneshot(request)).await.unwrap();
         let (parts, body) = response.into_parts();

@@ -87,9 +87,15 @@ fn without_socket() -> (tokio::io::DuplexStream, Arc<Seen>, JoinHandle<()>) {
     let seen = Arc::<Seen>::default();
     let origin = TestOrigin { address: SocketAddr::from(([127, 0, 0, 1], 9)), dialled: Arc::default() };
     let inside = inside(&seen, Allowlist::default(), origin, None, &Shutdown::new(), Arc::new(|_| ()));
-    let behind = Arc::new(Behind::new(inside, Limits::default(), Vec::new()).unwrap());
-    let arrival =
-        Arrival { way: Way::Reverse, is_secure: false, local_port: 80, server_name: None, may_see_status: false };
+    let behind = Arc::new(Behind::new(inside, IngressOptions::default()).unwrap());
+    let arrival = Arrival {
+        way: Way::Reverse,
+        is_secure: false,
+        local_port: 80,
+        server_name: None,
+        may_see_status: false,
+        may_purge: false,
+    };
     let place = Places::new(1, 1);
     let serving = tokio::spawn(async move {
         let place = place.give(place.free().await, [127, 0, 0, 1].into()).unwrap();

@@ -6,7 +6,9 @@ use jiff::civil::date;
 
 use super::*;
 use crate::ledger::{HourRow, Totals};
-use crate::operate::{Client, ClientError, Purge, PurgeDone, ReloadDone, Status, StoreStatus, VerifyDone, VerifyStep};
+use crate::operate::{
+    Client, ClientError, Purge, PurgeDone, ReloadDone, Status, StoreStatus, VerifyDone, VerifyStep, What,
+};
 use crate::prefetch::progress::Snapshot;
 use crate::prefetch::report::{End, NightReport};
 
@@ -34,7 +36,7 @@ impl Operations for Told {
 
     async fn purge(&self, what: Purge) -> Result<PurgeDone, Failure> {
         self.purged.lock().unwrap().push(what);
-        Ok(PurgeDone { responses: 7 })
+        Ok(PurgeDone { responses: 7, note: None })
     }
 
     async fn prefetch(&self, sites: Vec<String>, tell: Tell<Snapshot>) -> Result<NightReport, Failure> {
@@ -107,9 +109,13 @@ async fn commands_reach_the_box_and_answers_come_back() {
     let running = Running::start();
     let client = running.client().await;
     assert_eq!(client.status().await.unwrap().store.responses, 3);
-    for what in [Purge::Url("http://a/".into()), Purge::Site("a".into()), Purge::Prefix("http://a/b".into())] {
-        assert_eq!(client.purge(&what).await.unwrap().responses, 7);
-        assert_eq!(running.told.purged.lock().unwrap().pop(), Some(what));
+    let tagged = What::Tagged { site: "a".into(), tags: vec!["b".into(), "c".into()] };
+    for what in [What::Url("http://a/".into()), What::Site("a".into()), What::Prefix("http://a/b".into()), tagged] {
+        for soft in [false, true] {
+            let purge = Purge { what: what.clone(), soft };
+            assert_eq!(client.purge(&purge).await.unwrap().responses, 7);
+            assert_eq!(running.told.purged.lock().unwrap().pop(), Some(purge));
+        }
     }
     let period = Period::between(date(2026, 11, 1), date(2026, 11, 21));
     assert_eq!(client.totals(period).await.unwrap().period, period);

@@ -8,6 +8,7 @@ mod note;
 mod opening;
 mod row;
 mod rows;
+mod tag_set;
 mod totals;
 mod writer;
 
@@ -17,6 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 pub(crate) use note::Note;
 pub(crate) use opening::Place;
 pub(crate) use row::{Minutes, Row};
+pub(crate) use tag_set::TagSet;
 pub(crate) use totals::Totals;
 pub(crate) use writer::{Keeper, start};
 
@@ -237,7 +239,7 @@ mod tests {
     }
 
     fn row(generation: u64) -> Row {
-        Row { generation, file_bytes: 100, stored_at: Minutes(1), pinned_until: Minutes(0) }
+        Row { generation, file_bytes: 100, stored_at: Minutes(1), pinned_until: Minutes(0), tags: TagSet(0) }
     }
 
     #[test]

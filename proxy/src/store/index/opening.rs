@@ -9,9 +9,11 @@ use std::time::Duration;
 use super::note::Note;
 use super::row::{Minutes, Row};
 use super::rows::{EngineError, MapRows, Rows, SledRows};
+use super::tag_set::TagSet;
 use super::{Index, IndexState, Totals};
 use crate::store::disk::Operation;
 use crate::store::files::{Files, Flaw, Names};
+use crate::store::head_codec::decode_head;
 use crate::store::name::{FileName, IndexKey};
 
 /// The longest that the engine may take to open: five million rows on a slow disk took a quarter of this.
@@ -230,6 +232,7 @@ fn restore_row(files: &Files, engine: &dyn Rows, name: FileName) -> Result<(), E
                 file_bytes: found.file_bytes,
                 stored_at: Minutes::of_millis(found.front.record.stored_at_ms),
                 pinned_until: Minutes::default(),
+                tags: decode_head(&found.front.record.head).map_or(TagSet::UNKNOWN, |parts| TagSet::of(&parts.headers)),
             };
             engine.put(&name.key, &row.encode())
         }

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::tag_set::TagSet;
 use crate::store::record::Reader;
 
 /// What the index knows of one file.
@@ -15,6 +16,8 @@ pub(crate) struct Row {
     pub(crate) stored_at: Minutes,
     /// Until when it must not be evicted, in minutes since 1970; zero for not pinned.
     pub(crate) pinned_until: Minutes,
+    /// The cache tags of its head, or more.
+    pub(crate) tags: TagSet,
 }
 
 /// Whole minutes since 1970: exact enough for eviction, and small.
@@ -32,6 +35,10 @@ impl Minutes {
     }
 }
 
+/// The length of a row, and of what its checksum is over.
+const ROW_BYTES: usize = 44;
+const SUMMED_BYTES: usize = ROW_BYTES - 4;
+
 /// Files take whole blocks; so does our account of them.
 const BLOCK_BYTES: u64 = 4096;
 
@@ -41,14 +48,15 @@ impl Row {
         self.file_bytes.next_multiple_of(BLOCK_BYTES)
     }
 
-    pub(crate) fn encode(&self) -> [u8; 28] {
-        let mut bytes = [0; 28];
+    pub(crate) fn encode(&self) -> [u8; ROW_BYTES] {
+        let mut bytes = [0; ROW_BYTES];
         bytes[..8].copy_from_slice(&self.generation.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.file_bytes.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.stored_at.0.to_le_bytes());
         bytes[20..24].copy_from_slice(&self.pinned_until.0.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[..24]);
-        bytes[24..].copy_from_slice(&crc.to_le_bytes());
+        bytes[24..SUMMED_BYTES].copy_from_slice(&self.tags.0.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..SUMMED_BYTES]);
+        bytes[SUMMED_BYTES..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
@@ -60,8 +68,9 @@ impl Row {
             file_bytes: from.u64().filter(|&bytes| bytes < 1 << 60)?,
             stored_at: Minutes(from.u32()?),
             pinned_until: Minutes(from.u32()?),
+            tags: TagSet(u128::from(from.u64()?) | u128::from(from.u64()?) << 64),
         };
-        (from.u32()? == crc32c::crc32c(&bytes[..24]) && from.is_empty()).then_some(row)
+        (from.u32()? == crc32c::crc32c(&bytes[..SUMMED_BYTES]) && from.is_empty()).then_some(row)
     }
 }
 
@@ -73,7 +82,8 @@ mod tests {
 
     #[test]
     fn no_flipped_bit_is_taken_for_a_row() {
-        let row = Row { generation: 77, file_bytes: 5000, stored_at: Minutes(1), pinned_until: Minutes(2) };
+        let (stored_at, pinned_until, tags) = (Minutes(1), Minutes(2), TagSet(3 << 90 | 5));
+        let row = Row { generation: 77, file_bytes: 5000, stored_at, pinned_until, tags };
         let bytes = row.encode();
         assert_eq!(Row::decode(&bytes), Some(row));
         assert_eq!(row.disk_bytes(), 8192);
@@ -82,12 +92,12 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Row::decode(&flipped), None, "{bit}");
         }
-        assert_eq!(Row::decode(&bytes[..27]), None);
+        assert_eq!(Row::decode(&bytes[..ROW_BYTES - 1]), None);
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = Row::decode(&bytes);
         }
     }

@@ -48,6 +48,7 @@ impl Totals {
 
 #[cfg(test)]
 mod tests {
+    use super::super::TagSet;
     use super::*;
 
     #[test]
@@ -57,6 +58,7 @@ mod tests {
             file_bytes: bytes,
             stored_at: Minutes(5),
             pinned_until: Minutes(until),
+            tags: TagSet(0),
         };
         let mut totals = Totals::default();
         for row in [row(1, 0), row(5000, 10), row(4096, 20)] {

@@ -219,15 +219,15 @@ fn restore_ballast(files: &Files, place: &Place, bytes: u64) {
 mod tests {
     use std::sync::{Mutex, Weak};
 
-    use super::super::Minutes;
     use super::super::rows::{MapRows, Page};
     use super::super::totals::Totals;
+    use super::super::{Minutes, TagSet};
     use super::*;
     use crate::store::disk::Disk;
     use crate::store::name::KEY_BYTES;
 
     fn row(generation: u64) -> Row {
-        Row { generation, file_bytes: 1, stored_at: Minutes(1), pinned_until: Minutes(0) }
+        Row { generation, file_bytes: 1, stored_at: Minutes(1), pinned_until: Minutes(0), tags: TagSet(0) }
     }
 
     /// Rows under which the row that is being written changes once more.

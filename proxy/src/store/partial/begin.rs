@@ -7,15 +7,15 @@ use std::sync::atomic::Ordering;
 use bulaq_cache_policy::{CacheKey, StoredHead};
 
 use super::super::error::StoreRefusal;
-use super::super::files::key_of;
+use super::super::files::{Flaw, key_of};
 use super::super::find::record_of;
-use super::super::head_codec::encode_head;
+use super::super::head_codec::{decode_head, encode_head};
 use super::super::name::{FileName, IndexKey, UrlKey};
-use super::super::record::{Layout, RECORD_BYTES_MAX, encode_front, encode_slot};
+use super::super::record::{Damage, Layout, RECORD_BYTES_MAX, encode_front, encode_slot};
 use super::super::{Shared, Store};
 use super::Incomplete;
-use super::front::{COMPLETION_BYTES, IncompleteRecord, layout_for};
-use super::part::{NewPart, Part, Used};
+use super::front::{COMPLETION_BYTES, IncompleteRecord, decode_incomplete, layout_for};
+use super::part::{NewPart, Part, Used, Writer};
 use super::parts::INCOMPLETE_MAX;
 use crate::store::sums::BLOCK_BYTES;
 
@@ -158,6 +158,36 @@ impl Shared {
         }
         let idle = self.parts.longest_idle(prefix).ok_or(StoreRefusal::NoRoom)?;
         self.evict_part(idle.name);
+        Ok(())
+    }
+
+    /// Marks an incomplete response stale (a soft purge), whatever rules hold; its blocks stay. One that has just become
+    /// complete is left to the purge of what is complete. No stripe may be held. Says what it takes of the disk.
+    pub(crate) fn mark_part_stale(&self, part: &Part) -> Option<u64> {
+        let mut writer = part.writer();
+        if part.is_gone() || writer.is_completed {
+            return None;
+        }
+        match self.write_mark(part, &mut writer) {
+            Ok(()) => Some(part.disk_bytes()),
+            Err(error) => {
+                tracing::warn!(%error, "a partly stored response cannot be marked stale now");
+                None
+            }
+        }
+    }
+
+    fn write_mark(&self, part: &Part, writer: &mut Writer) -> Result<(), Flaw> {
+        let mut record = decode_incomplete(&self.files.front_of(&part.file)?)?.record;
+        let mut parts = decode_head(&record.head).ok_or(Damage::Head)?;
+        parts.is_marked_stale = true;
+        // One bit of it changes, so that it fits where the same record fitted.
+        record.head = encode_head(&parts).into();
+        let slot = writer.slot.other();
+        let bytes = encode_slot(writer.sequence + 1, &record.encode());
+        self.files.disk.write_at(&part.file, &bytes, part.layout.slot_offset(slot))?;
+        (writer.slot, writer.sequence) = (slot, writer.sequence + 1);
+        part.mark_head_stale();
         Ok(())
     }
 

@@ -157,6 +157,22 @@ impl Part {
         }
     }
 
+    /// Its newest head as it is written down.
+    pub(crate) fn head_parts(&self) -> StoredHeadParts {
+        match &*self.head() {
+            Head::Restored(head, _) => head.parts().clone(),
+            Head::Written(parts) => parts.clone(),
+        }
+    }
+
+    /// What the mark in the file says.
+    pub(crate) fn mark_head_stale(&self) {
+        match &mut *self.head() {
+            Head::Restored(head, _) => Arc::make_mut(head).mark_stale(),
+            Head::Written(parts) => parts.is_marked_stale = true,
+        }
+    }
+
     pub(crate) fn set_head(&self, new: Arc<StoredHead>, rules: u64) {
         *self.head() = Head::Restored(new, rules);
     }

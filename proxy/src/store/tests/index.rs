@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::store::{IndexState, Operation};
+use crate::store::{IndexState, Operation, PurgeMode, Scope};
 
 const PAGES: u64 = 40;
 
@@ -61,7 +61,7 @@ async fn whatever_becomes_of_the_index_everything_is_served_at_once_and_after() 
         assert_eq!((store.usage().responses, store.usage().bytes), (PAGES, PAGES * 4096), "{name}");
         store.forget_memory();
         all_served(&store, name).await;
-        assert_eq!(store.purge_host("host1.kz").await.responses, 13, "{name}");
+        assert_eq!(store.purge(Scope::Host("host1.kz".into()), PurgeMode::Hard).await.responses, 13, "{name}");
         store.close().await;
         assert_eq!(at.open_ready().usage().responses, PAGES - 13, "{name}");
     }

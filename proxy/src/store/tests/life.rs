@@ -1,7 +1,9 @@
 //! Storing, finding, freshening, replacing, removing; and that a restart keeps all of it.
 
+use bulaq_cache_policy::CacheTag;
+
 use super::*;
-use crate::store::{IndexState, StoreError};
+use crate::store::{IndexState, Operation, PurgeMode, Scope, StoreError};
 
 #[tokio::test]
 async fn what_is_stored_is_found_now_and_after_a_restart() {
@@ -115,6 +117,118 @@ async fn variants_stand_side_by_side_up_to_a_limit() {
 }
 
 #[tokio::test]
+async fn the_least_used_variant_makes_room() {
+    let at = Box::with(|options| options.variants_max = 4);
+    let store = at.open_ready();
+    let url = "http://a.kz/";
+    let add = async |language: &str, minute: u64| {
+        at.clock.set(start() + Duration::from_secs(60 * minute));
+        let head = restore(parts(&[("vary", "accept-language"), ("etag", &format!("\"{language}\""))], Some(language)));
+        try_fill(&store, url, head, &body(100, 1)).await.unwrap()
+    };
+    let (kk, ru, en) = (add("kk", 0).await, add("ru", 1).await, add("en", 2).await);
+    for (stored, uses) in [(&kk, 9), (&ru, 2), (&en, 5)] {
+        (0..uses).for_each(|_| store.touch(stored));
+    }
+    // A hundred that nobody asks for twice push out none that is used.
+    for other in 0..100 {
+        add(&format!("x{other}"), 3 + other).await;
+    }
+    let mut left: Vec<String> = find(&store, url).await.iter().map(|stored| etag_of(stored).to_owned()).collect();
+    left.sort();
+    assert_eq!(left, ["\"en\"", "\"kk\"", "\"ru\"", "\"x99\""]);
+    // Of those that are used, the one that is used least.
+    let last = find(&store, url).await.iter().find(|stored| etag_of(stored) == "\"x99\"").cloned().unwrap();
+    (0..3).for_each(|_| store.touch(&last));
+    add("de", 110).await;
+    assert!(!find(&store, url).await.iter().any(|stored| etag_of(stored) == "\"ru\""));
+    assert_eq!((at.body_files().len(), store.usage().responses), (4, 4));
+}
+
+#[tokio::test]
+async fn a_soft_purge_marks_stale_and_keeps_across_a_restart() {
+    let at = Box::new();
+    let store = at.open_ready();
+    let urls = ["http://a.kz/x/1", "http://a.kz/x/2", "http://a.kz/y", "http://b.kz/x/1"];
+    for (seed, url) in urls.iter().enumerate() {
+        let head = restore(parts(
+            &[("cache-control", "max-age=600"), ("cache-tag", if seed % 2 == 0 { "even" } else { "odd" })],
+            None,
+        ));
+        try_fill(&store, url, head, &body(if seed == 0 { 2 * MIB } else { 100 }, seed as u8)).await.unwrap();
+    }
+    let stale = async |store: &Store| {
+        let mut stale = Vec::new();
+        for url in urls {
+            let variants = find(store, url).await;
+            if variants[0].head.parts().is_marked_stale {
+                assert!(!variants[0].head.is_fresh(start()));
+                stale.push(url);
+            }
+        }
+        stale
+    };
+    assert_eq!(store.purge(Scope::Prefix("http://a.kz/x/".into()), PurgeMode::Soft).await.responses, 2);
+    assert_eq!(stale(&store).await, urls[..2]);
+    store.close().await;
+    let store = at.open_ready();
+    assert_eq!(stale(&store).await, urls[..2]);
+    assert_eq!(store.purge(Scope::Url(key(urls[3])), PurgeMode::Soft).await.responses, 1);
+    let even = Scope::Tagged { host: "a.kz".into(), tags: CacheTag::new("EVEN").into_iter().collect() };
+    assert_eq!(store.purge(even, PurgeMode::Soft).await.responses, 2, "of this host, those with the tag");
+    assert_eq!(stale(&store).await, urls);
+    // The body stays, and a 304 makes it fresh again.
+    assert!(served(&store, urls[0]).await == Some(body(2 * MIB, 0)));
+    let fresh =
+        store.freshen(&find(&store, urls[0]).await[0], restore(parts(&[("cache-control", "max-age=600")], None))).await;
+    assert!(fresh.head.is_fresh(start()));
+    assert_eq!(stale(&store).await, urls[1..]);
+    assert_eq!(store.verify(|_, _| {}).await.damaged, []);
+}
+
+#[tokio::test]
+async fn tags_are_found_however_the_index_came_about() {
+    let at = Box::new();
+    let tagged = |tag: &str| Scope::Tagged { host: "a.kz".into(), tags: CacheTag::new(tag).into_iter().collect() };
+    let purged = async |store: &Store, tag: &str| store.purge(tagged(tag), PurgeMode::Hard).await.responses;
+    for way in ["rows", "files", "folders", "304"] {
+        let store = at.open_ready();
+        let mut first = None;
+        for page in 0..20 {
+            let head = restore(parts(&[("surrogate-key", &format!("all page-{page}"))], None));
+            first = Some(try_fill(&store, &format!("http://a.kz/{page}"), head, &body(100, page)).await.unwrap());
+        }
+        let other = restore(parts(&[("cache-tag", "all, page-3")], None));
+        try_fill(&store, "http://b.kz/3", other, &body(100, 1)).await.unwrap();
+        let store = match way {
+            "rows" => store,
+            "304" => {
+                let head = restore(parts(&[("cache-tag", "page-3")], None));
+                store.freshen(&first.unwrap(), head).await;
+                assert_eq!(purged(&store, "page-19").await, 0, "the 304 took the tag away");
+                store
+            }
+            _ => {
+                store.close().await;
+                std::fs::remove_dir_all(at.path("index")).unwrap();
+                if way == "folders" {
+                    // No engine, and no rows: the folders are all there is.
+                    at.faults.fail(Operation::Index, 0, u32::MAX, std::io::ErrorKind::Other);
+                }
+                if way == "folders" { at.open() } else { at.open_ready() }
+            }
+        };
+        let expected = if way == "304" { 2 } else { 1 };
+        assert_eq!(purged(&store, "page-3").await, expected, "{way}");
+        assert_eq!(purged(&store, "page-3").await, 0, "{way}");
+        assert_eq!(purged(&store, "all").await, 20 - expected, "{way}");
+        assert_eq!(find(&store, "http://b.kz/3").await.len(), 1, "{way}: another host's tag is another tag");
+        at.faults.heal();
+        store.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_variant_joins_those_that_are_on_the_disk_only() {
     let at = Box::new();
     let store = at.open_ready();
@@ -187,12 +301,12 @@ async fn a_purge_takes_what_it_names_and_nothing_else() {
         }
         left
     };
-    let purged = store.purge_prefix("http://a.kz/x/").await;
+    let purged = store.purge(Scope::Prefix("http://a.kz/x/".into()), PurgeMode::Hard).await;
     assert_eq!((purged.responses, purged.bytes), (2, 8192));
     assert_eq!(left(&store).await, ["http://a.kz/", "http://a.kz/y", "http://b.kz/x/1", "https://a.kz/x/1"]);
     assert_eq!(store.remove(&key("http://a.kz/y")).await, 1);
     assert_eq!(store.remove(&key("http://a.kz/y")).await, 0);
-    assert_eq!(store.purge_host("a.kz").await.responses, 2);
+    assert_eq!(store.purge(Scope::Host("a.kz".into()), PurgeMode::Hard).await.responses, 2);
     assert_eq!(left(&store).await, ["http://b.kz/x/1"]);
     store.close().await;
     let store = at.open_ready();
@@ -204,16 +318,24 @@ async fn a_purge_takes_what_it_names_and_nothing_else() {
 async fn a_purge_reaches_what_is_still_arriving() {
     let at = Box::new();
     let store = at.open_ready();
-    for purge in 0..3 {
-        let mut fill = store.begin(&key("http://a.kz/x"), head("\"1\""), None).unwrap();
-        fill.append(body(10, 1)).await.unwrap();
-        match purge {
-            0 => drop(store.remove(&key("http://a.kz/x")).await),
-            1 => drop(store.purge_host("a.kz").await),
-            _ => drop(store.purge_prefix("http://a.kz/").await),
+    let tagged = |tag: &str| Scope::Tagged { host: "a.kz".into(), tags: CacheTag::new(tag).into_iter().collect() };
+    for (scope, reaches) in [
+        (Scope::Url(key("http://a.kz/x")), true),
+        (Scope::Host("a.kz".into()), true),
+        (Scope::Prefix("http://a.kz/".into()), true),
+        (tagged("algebra"), true),
+        (tagged("geometry"), false),
+    ] {
+        for mode in [PurgeMode::Hard, PurgeMode::Soft] {
+            let head = restore(parts(&[("cache-tag", "grade-7, algebra")], None));
+            let mut fill = store.begin(&key("http://a.kz/x"), head, None).unwrap();
+            fill.append(body(10, 1)).await.unwrap();
+            store.purge(scope.clone(), mode).await;
+            let stored = fill.finish().await;
+            assert_eq!(matches!(stored, Err(StoreRefusal::Invalidated)), reaches, "{scope:?}");
+            assert_eq!(find(&store, "http://a.kz/x").await.is_empty(), reaches, "{scope:?}");
+            store.remove(&key("http://a.kz/x")).await;
         }
-        assert!(matches!(fill.finish().await, Err(StoreRefusal::Invalidated)), "{purge}");
-        assert!(find(&store, "http://a.kz/x").await.is_empty());
     }
     fill(&store, "http://a.kz/x", &body(10, 1)).await;
     assert_eq!(find(&store, "http://a.kz/x").await.len(), 1);

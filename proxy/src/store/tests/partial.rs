@@ -1,7 +1,9 @@
 //! Responses of which some blocks are stored: blocks come in any order, through restarts, until the response is whole.
 
+use bulaq_cache_policy::CacheTag;
+
 use super::*;
-use crate::store::{BLOCK_BYTES, Incomplete};
+use crate::store::{BLOCK_BYTES, Incomplete, PurgeMode, Scope};
 
 const URL: &str = "http://a.kz/film";
 
@@ -99,5 +101,37 @@ async fn blocks_come_in_any_order_and_then_it_is_whole() {
         let store = at.open_ready();
         assert!(served(&store, URL).await == Some(film()));
         assert_eq!(store.verify(|_, _| {}).await.damaged, []);
+    }
+}
+
+#[tokio::test]
+async fn a_purge_knows_what_is_stored_in_part() {
+    let at = Box::new();
+    let tagged = |tag: &str| Scope::Tagged { host: "a.kz".into(), tags: CacheTag::new(tag).into_iter().collect() };
+    let store = at.open_ready();
+    let film = film();
+    let head = restore(parts(&[("etag", "\"1\""), ("cache-control", "max-age=600"), ("cache-tag", "films")], None));
+    let incomplete = store.begin_incomplete(&key(URL), head, FILM_BYTES as u64).await.unwrap();
+    put(&incomplete, &film, 2).await;
+    assert_eq!(store.purge(tagged("books"), PurgeMode::Hard).await.responses, 0);
+    assert_eq!(store.purge(tagged("films"), PurgeMode::Soft).await.responses, 1);
+    let is_stale = async |store: &Store| found(store, URL).await[0].head().parts().is_marked_stale;
+    assert!(is_stale(&store).await);
+    put(&incomplete, &film, 0).await;
+    drop(incomplete);
+    store.close().await;
+
+    let store = at.open_ready();
+    assert!(is_stale(&store).await, "the file says it too");
+    assert_eq!(held(&found(&store, URL).await[0]), [0, 2], "the blocks stay");
+    let confirmed = restore(parts(&[("etag", "\"1\""), ("cache-control", "max-age=600")], None));
+    store.freshen_incomplete(&found(&store, URL).await[0], confirmed).await;
+    assert!(!is_stale(&store).await);
+    assert_eq!(store.purge(tagged("films"), PurgeMode::Hard).await.responses, 0, "it has lost the tag");
+    for scope in [Scope::Url(key(URL)), Scope::Prefix("http://a.kz/f".into()), Scope::Host("a.kz".into())] {
+        assert_eq!(store.purge(scope.clone(), PurgeMode::Soft).await.responses, 1, "{scope:?}");
+        assert_eq!(store.purge(scope.clone(), PurgeMode::Hard).await.responses, 1, "{scope:?}");
+        assert!(found(&store, URL).await.is_empty() && part_files(&at).is_empty());
+        begin(&store, URL, FILM_BYTES).await;
     }
 }
