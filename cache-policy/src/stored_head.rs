@@ -221,6 +221,12 @@ impl StoredHead {
         self.not_storable.is_none() && vary::matches(&self.parts.selecting, request, &self.codings)
     }
 
+    /// Whether this response's `Vary` gives no reason to expect different answers to the two requests for its key.
+    /// RFC 9111 §4.1.
+    pub fn expects_one_answer_to(&self, one: &PresentedRequest<'_>, other: &PresentedRequest<'_>) -> bool {
+        self.is_selected_by(one) && self.is_selected_by(other) || vary::are_alike(&self.parts.selecting, one, other)
+    }
+
     /// Bytes that are equal exactly for responses that replace each other under one [`crate::CacheKey`]; the store
     /// hashes them.
     pub fn variant_key(&self) -> Vec<u8> {

@@ -64,6 +64,11 @@ pub(crate) fn matches(selecting: &[Selecting], request: &PresentedRequest<'_>, c
             .all(|(name, value)| *value == normalised(request, name))
 }
 
+/// Whether two requests have the same values of all selecting fields, whatever these were for the stored response.
+pub(crate) fn are_alike(selecting: &[Selecting], one: &PresentedRequest<'_>, other: &PresentedRequest<'_>) -> bool {
+    selecting.iter().all(|(name, _)| normalised(one, name) == normalised(other, name))
+}
+
 /// Whether a credential of the request selected the response: such a value must not reach the disk, nor another client.
 pub(crate) fn names_credential(request: &PresentedRequest<'_>, names: &[HeaderName]) -> bool {
     names.iter().any(|name| (name == COOKIE || name == AUTHORIZATION) && normalised(request, name).is_some())
@@ -199,6 +204,28 @@ mod tests {
         assert!(coded("Accept-Encoding", "gzip", "gzip, zstd", school), "deviation `encoding-by-result`");
         assert!(!coded("Accept-Encoding", "gzip", "gzip, zstd", rfc));
         assert!(coded("Accept-Encoding", "identity", "", school));
+    }
+
+    #[test]
+    fn what_varies_by_one_field_tells_which_requests_are_for_one_variant() {
+        let head = get(&[("foo", "1")]).stored(200, &[("vary", "Foo")]);
+        let expects_one = |one: Option<&str>, other: Option<&str>| {
+            let asked = |value: Option<&str>| match value {
+                Some(value) => get(&[("foo", value), ("bar", "x")]),
+                None => get(&[("bar", "y")]),
+            };
+            head.expects_one_answer_to(&asked(one).presented(), &asked(other).presented())
+        };
+        assert!(expects_one(Some("1"), Some("1")) && expects_one(Some("2"), Some(" 2")) && expects_one(None, None));
+        assert!(
+            !expects_one(Some("1"), Some("2")) && !expects_one(Some("2"), None) && !expects_one(Some("2"), Some("3"))
+        );
+        let gzip = [("vary", "Accept-Encoding"), ("content-encoding", "gzip")];
+        let accept = |value: &str| get(&[("accept-encoding", value)]);
+        let head = accept("gzip").stored(200, &gzip);
+        let expects_one = |one, other| head.expects_one_answer_to(&accept(one).presented(), &accept(other).presented());
+        assert!(expects_one("gzip, br", "gzip"), "both can be given what is stored");
+        assert!(!expects_one("gzip", "br"));
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Rooms {
             allowlist: Arc::new(ArcSwap::from_pointee(allowlist)),
             store,
             origin,
-            flights: Arc::new(Flights::default()),
+            flights: Arc::new(Flights::new(clock.clone())),
             assemblies: Assemblies::default(),
             tasks: TaskTracker::new(),
             shelves: Shelves::default(),

@@ -10,6 +10,8 @@
 //! `required` must hold; so must `optimal`, which says that the RFC asks for less. `observed` is told when it changes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+#[path = "scenarios/collapse.rs"]
+mod collapse;
 mod common;
 #[path = "scenarios/crowd.rs"]
 mod crowd;

@@ -172,6 +172,10 @@ pub const HEURISTIC_MAX: Limit<Period> = seconds(0, 86_400, 30 * 86_400);
 /// `stale-max`: how old a stand-in may be while an origin cannot be reached: a school year.
 pub const STALE_MAX: Limit<Period> = seconds(0, 365 * 86_400, 3_650 * 86_400);
 
+/// `stale-after`: how long a reader waits for an origin while a stale lesson is at hand. Connection, TLS and answer take
+/// 2.4 s on a satellite link; a minute is longer than any origin is waited for by default.
+pub const STALE_AFTER: Limit<Period> = seconds(1, 3, 60);
+
 // ---- [ledger] ----
 
 /// `keep-days`: a school year and a month to compare it with; ten years at most.

@@ -132,29 +132,29 @@ fn certificates(section: &Section<'_, '_>, folder: &Path) -> Vec<CertificateFile
 
 fn request(root: &Section<'_, '_>) -> RequestOptions {
     let defaults = RequestOptions::default();
-    let pages = root.section("pages");
+    let (pages, cache) = (root.section("pages"), root.section("cache"));
     let request = RequestOptions {
-        policy: policy(&root.section("cache")),
+        policy: policy(&cache),
+        stale_after: cache.limited("stale-after", &limits::STALE_AFTER).0,
         own_names: pages.list("names", HostName::parse).unwrap_or(defaults.own_names),
         contact: pages.text("contact").map(|(text, _)| text.to_owned()).filter(|text| !text.is_empty()),
         in_flight_max: as_usize(root.limited("requests-max", &limits::REQUESTS_MAX)),
     };
     pages.done();
+    cache.done();
     request
 }
 
 fn policy(section: &Section<'_, '_>) -> PolicyOptions {
     let profiles = [("school", Profile::School), ("rfc9111", Profile::Rfc9111)];
     let defaults = PolicyOptions::default();
-    let options = PolicyOptions {
+    PolicyOptions {
         profile: section.choice("profile", &profiles, defaults.profile),
         targeted_fields: section.flag("targeted-fields", defaults.targeted_fields),
         heuristic_percent: as_u32(section.limited("heuristic-percent", &limits::HEURISTIC_PERCENT)),
         heuristic_max: section.limited("heuristic-max", &limits::HEURISTIC_MAX).0,
         stale_max: section.limited("stale-max", &limits::STALE_MAX).0,
-    };
-    section.done();
-    options
+    }
 }
 
 fn store(section: &Section<'_, '_>, data: &Path) -> StoreOptions {

@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::body::{Held, OriginBody, WanBytes};
 use super::connection::{Connection, Fate, Protocol, Unsent};
@@ -26,6 +26,16 @@ use crate::request::{ForwardError, RequestBody};
 /// Interim answers (1xx) to one request. More than a few are a way to keep it busy.
 const INTERIM_MAX: usize = 16;
 
+/// How long before a second try: an origin that is being restarted, or a balancer that has just lost a server, needs a
+/// moment, and who waits for a cold page does not notice it.
+const SECOND_TRY_AFTER: Duration = Duration::from_millis(100);
+
+/// Among a request's extensions: it may be sent once more when the connection was refused, or lost before the first byte
+/// of the answer (RFC 9110 §9.2.2). Only with a safe method and without content, and not after a time-out, which has cost
+/// the whole wait already.
+#[derive(Clone, Copy, Debug)]
+pub struct SecondTry;
+
 /// The head of a request, ready to be written onto any connection to its origin.
 struct Head {
     method: Method,
@@ -33,6 +43,7 @@ struct Head {
     authority: Authority,
     target: PathAndQuery,
     fields: HeaderMap,
+    may_try_again: bool,
 }
 
 impl Inner {
@@ -94,6 +105,7 @@ impl Inner {
             authority: Authority::try_from(authority).map_err(|_| wrong("its name does not fit into a URL"))?,
             target: head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
             fields: head.headers,
+            may_try_again: head.extensions.get::<SecondTry>().is_some(),
         };
         Ok((head, content))
     }
@@ -105,11 +117,19 @@ impl Inner {
         head: &Head,
         content: Outgoing,
     ) -> Result<(Connection, Response<Incoming>), ForwardError> {
+        let (is_empty, is_safe) = (content.is_empty(), is_safe(&head.method));
+        let mut may_try_again = head.may_try_again && is_empty && is_safe;
         let mut connection = match self.pool.take(key).await {
             Some(connection) => connection,
-            None => self.open_gated(permit, key).await?,
+            None => match self.open_gated(permit, key).await {
+                Err(ForwardError::ConnectionRefused { .. }) if may_try_again => {
+                    may_try_again = false;
+                    sleep(SECOND_TRY_AFTER).await;
+                    self.open_gated(permit, key).await?
+                }
+                opened => opened?,
+            },
         };
-        let (is_empty, is_safe) = (content.is_empty(), is_safe(&head.method));
         let unsent = match self.send_on(&mut connection, &key.host, head, content).await {
             Ok(response) => return Ok((connection, response)),
             Err(unsent) => unsent,
@@ -119,6 +139,10 @@ impl Inner {
             (Some(unwritten), _) if connection.is_reused => unwritten.into_body(),
             (None, Fate::NotProcessed) if is_empty => Outgoing::empty(),
             (None, Fate::LostUnseen) if is_empty && is_safe && connection.is_reused => Outgoing::empty(),
+            (_, _) if may_try_again && matches!(unsent.error, ForwardError::ConnectionTerminated { .. }) => {
+                sleep(SECOND_TRY_AFTER).await;
+                Outgoing::empty()
+            }
             _ => return Err(unsent.error),
         };
         self.pool.forget(key, &connection);

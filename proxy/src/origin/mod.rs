@@ -31,6 +31,7 @@ pub use self::body::{OriginBody, WanBytes};
 pub(crate) use self::fields::remove_what_never_leaves;
 pub use self::options::{HostOverride, OriginOptions};
 
+pub use self::exchange::SecondTry;
 use self::pool::{Key, Pool};
 use self::resolve::Resolver;
 use self::shield::Shield;
@@ -102,7 +103,8 @@ impl Origin {
     ///
     /// A request is sent a second time, once, when nothing of it was written, when the origin says that it did nothing
     /// with it, or, without content and with a safe method, when a connection of the pool was lost before the origin can
-    /// have seen it. Nothing else is repeated.
+    /// have seen it; with [`SecondTry`] among its extensions also after any other refused or lost connection. Nothing else
+    /// is repeated, and nothing twice.
     ///
     /// # Errors
     /// [`ForwardError`], in RFC 9209's words.

@@ -1,35 +1,81 @@
 //! One request goes out for a key; whoever else wants it waits for that one (RFC 9111 §4, collapsed requests).
 //!
 //! Ownership says who wakes whom: the [`Lead`] holds the sending end, so that dropping it, for whatever reason,
-//! wakes every follower, and one of them leads.
+//! wakes every follower, and one of them leads. As soon as a `Vary` is known for a key, each variant has a flight of its
+//! own. Two things are remembered of a key for a while: that its responses are not for sharing, and that a refresh behind
+//! readers' backs failed.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use bulaq_cache_policy::CacheKey;
+use bulaq_cache_policy::{CacheKey, ForwardReason, Lookup, PresentedRequest, StoredHead, look_up};
 use http::HeaderMap;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
+use super::asked::Asked;
 use super::fill::Landed;
+use crate::clock::Clock;
 
 /// Doors into the map; a miss locks one of them for the time of a hash look-up.
 const SHARDS: usize = 64;
+
+/// Flights for one key at one time: more variants than a class has browsers and languages. Whoever comes on top of that
+/// asks alone.
+const FLIGHTS_PER_KEY_MAX: usize = 16;
 
 /// How long a key is known as not storable after it proved so. Until then its requests don't queue behind one
 /// another only to learn it again.
 const PASS_FOR: Duration = Duration::from_secs(60);
 
-/// The most keys remembered as not storable.
-const PASS_KEYS_MAX: u64 = 20_000;
+/// How long after a failed refresh (`stale-while-revalidate`) nobody tries the next one. Its readers have an answer, so
+/// there is no hurry; without a pause each of them would ask a site that is ill.
+const REFRESH_PAUSE: Duration = Duration::from_secs(10);
+
+/// The most keys remembered, each with one of these two.
+const REMEMBERED_KEYS_MAX: u64 = 20_000;
 
 /// The requests that are on their way to origins, by cache key.
-#[derive(Debug)]
 pub struct Flights {
-    shards: Vec<Mutex<HashMap<CacheKey, watch::Receiver<Option<Landed>>>>>,
+    shards: Vec<Mutex<HashMap<CacheKey, Vec<Flying>>>>,
     hasher: RandomState,
-    passing: moka::sync::Cache<CacheKey, ()>,
+    passing: Remembered<(CacheKey, HasCookies)>,
+    resting: Remembered<CacheKey>,
+}
+
+/// Whether a request carries cookies by which a server may choose its answer. What is not storable for their owners may
+/// well be so for guests.
+type HasCookies = bool;
+
+/// Keys of which something was true a moment ago.
+struct Remembered<K> {
+    since: moka::sync::Cache<K, SystemTime>,
+    lasts: Duration,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Flying {
+    /// Whose request it is.
+    asked: Arc<Asked>,
+    begun: Instant,
+    landed: watch::Receiver<Option<Landed>>,
+    /// Everybody who waits holds it too, and is counted by it.
+    waiting: Arc<()>,
+}
+
+/// One who looks for a place among the requests for its key.
+pub struct Seeker<'a> {
+    /// Its request.
+    pub asked: &'a Arc<Asked>,
+    /// The same, as the policy sees it.
+    pub presented: &'a PresentedRequest<'a>,
+    /// The heads of what is stored for the key, of whatever variant.
+    pub heads: &'a [&'a StoredHead],
+    /// The time.
+    pub now: SystemTime,
 }
 
 /// A request's place among those for the same key.
@@ -56,57 +102,92 @@ pub struct OnItsWay<'a> {
 pub struct Lead {
     /// `None` for a request that flies alone.
     registered: Option<(Arc<Flights>, CacheKey)>,
+    begun: Instant,
     landed: watch::Sender<Option<Landed>>,
+    waiting: Arc<()>,
 }
 
 /// One that waits for the lead.
 #[derive(Debug)]
-pub struct Follow(watch::Receiver<Option<Landed>>);
+pub struct Follow {
+    begun: Instant,
+    landed: watch::Receiver<Option<Landed>>,
+    _waits: Arc<()>,
+}
 
-impl Default for Flights {
-    fn default() -> Self {
-        Self {
-            shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
-            hasher: RandomState::new(),
-            passing: moka::sync::Cache::builder().max_capacity(PASS_KEYS_MAX).time_to_live(PASS_FOR).build(),
-        }
+impl std::fmt::Debug for Flights {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flights").finish_non_exhaustive()
     }
 }
 
 impl Flights {
-    /// Takes a place among the requests for `key`.
-    pub fn join(self: &Arc<Self>, key: &CacheKey) -> Place {
-        if self.passing.contains_key(key) {
+    /// No flights yet; what is remembered is forgotten by this clock.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
+            hasher: RandomState::new(),
+            passing: Remembered::new(PASS_FOR, clock.clone()),
+            resting: Remembered::new(REFRESH_PAUSE, clock),
+        }
+    }
+
+    /// Takes a place among the requests for a key.
+    pub fn join(self: &Arc<Self>, seeker: &Seeker<'_>) -> Place {
+        let key = &seeker.asked.key;
+        if self.passing.holds(&(key.clone(), has_cookies(seeker.presented))) {
             return Place::Alone;
         }
         let mut shard = self.shard(key);
-        if let Some(flight) = shard.get(key) {
-            // A sender that is gone without a word left by accident: take its place.
-            if flight.has_changed().is_ok() || flight.borrow().is_some() {
-                return Place::Follow(Follow(flight.clone()));
-            }
+        let flights = shard.entry(key.clone()).or_default();
+        // A sender that is gone without a word left by accident: its place is free.
+        flights.retain(|flying| flying.landed.has_changed().is_ok() || flying.landed.borrow().is_some());
+        if let Some(flying) = seeker.choose(flights) {
+            let (landed, _waits) = (flying.landed.clone(), flying.waiting.clone());
+            return Place::Follow(Follow { begun: flying.begun, landed, _waits });
+        }
+        if flights.len() >= FLIGHTS_PER_KEY_MAX {
+            return Place::Alone;
         }
         let (landed, flight) = watch::channel(None);
-        shard.insert(key.clone(), flight);
-        Place::Lead(Lead { registered: Some((self.clone(), key.clone())), landed })
+        let (begun, waiting) = (Instant::now(), Arc::default());
+        flights.push(Flying { asked: seeker.asked.clone(), begun, landed: flight, waiting: Arc::clone(&waiting) });
+        Place::Lead(Lead { registered: Some((self.clone(), key.clone())), begun, landed, waiting })
     }
 
-    /// Remembers for a while that responses for `key` are not storable.
-    pub fn remember_pass(&self, key: &CacheKey) {
-        self.passing.insert(key.clone(), ());
+    /// Remembers for a while that responses to such requests for this key are not storable.
+    pub fn remember_pass(&self, request: &PresentedRequest<'_>, key: &CacheKey) {
+        self.passing.remember((key.clone(), has_cookies(request)));
     }
 
     /// Forgets it again, as soon as a response was storable.
-    pub fn forget_pass(&self, key: &CacheKey) {
-        self.passing.invalidate(key);
+    pub fn forget_pass(&self, request: &PresentedRequest<'_>, key: &CacheKey) {
+        self.passing.forget(&(key.clone(), false));
+        if has_cookies(request) {
+            self.passing.forget(&(key.clone(), true));
+        }
+    }
+
+    /// Remembers for a while that a refresh of this key failed, so that its readers don't each try the next one.
+    pub fn rest(&self, key: &CacheKey) {
+        self.resting.remember(key.clone());
+    }
+
+    /// Whether a refresh of this key failed a moment ago.
+    pub fn is_resting(&self, key: &CacheKey) -> bool {
+        self.resting.holds(key)
     }
 
     /// As [`Flights::invalidate`], where what is known of the response decides too.
     pub fn invalidate_if(&self, matches: impl Fn(OnItsWay<'_>) -> bool) {
         for shard in &self.shards {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, flight| match &*flight.borrow() {
-                Some(Landed::Filling(filling)) => !matches(OnItsWay { key, headers: Some(filling.head.headers()) }),
-                _ => !matches(OnItsWay { key, headers: None }),
+            shard.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, flights| {
+                flights.retain(|flying| {
+                    let landed = flying.landed.borrow();
+                    let head = landed.as_ref().and_then(Landed::head);
+                    !matches(OnItsWay { key, headers: head.map(StoredHead::headers) })
+                });
+                !flights.is_empty()
             });
         }
     }
@@ -119,31 +200,105 @@ impl Flights {
         }
     }
 
-    fn shard(&self, key: &CacheKey) -> MutexGuard<'_, HashMap<CacheKey, watch::Receiver<Option<Landed>>>> {
+    /// How many requests wait at the moment for what one to the origin brings, those who began it among them.
+    pub fn waiting(&self) -> usize {
+        let locked = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
+        locked.map(|shard| shard.values().flatten().map(|flying| waiting(&flying.waiting)).sum::<usize>()).sum()
+    }
+
+    fn shard(&self, key: &CacheKey) -> MutexGuard<'_, HashMap<CacheKey, Vec<Flying>>> {
         let at = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn has_cookies(request: &PresentedRequest<'_>) -> HasCookies {
+    request.cookies.may_decide_content() && !request.rule.anonymous
+}
+
+impl<K: std::hash::Hash + Eq + Send + Sync + 'static> Remembered<K> {
+    fn new(lasts: Duration, clock: Clock) -> Self {
+        Self { since: moka::sync::Cache::new(REMEMBERED_KEYS_MAX), lasts, clock }
+    }
+
+    fn remember(&self, key: K) {
+        self.since.insert(key, self.clock.now());
+    }
+
+    fn forget(&self, key: &K) {
+        self.since.invalidate(key);
+    }
+
+    /// A clock that stepped back ends it: to ask once too often is harmless.
+    fn holds(&self, key: &K) -> bool {
+        let since = self.since.get(key);
+        since.is_some_and(|since| self.clock.now().duration_since(since).is_ok_and(|passed| passed < self.lasts))
+    }
+}
+
+/// How many hold a flight's token besides its lead and its place in the map.
+fn waiting(token: &Arc<()>) -> usize {
+    Arc::strong_count(token).saturating_sub(2)
+}
+
+impl Seeker<'_> {
+    /// The flight to wait for, if there is one: the first whose answer fits, or may fit as far as is known.
+    fn choose<'f>(&self, flights: &'f [Flying]) -> Option<&'f Flying> {
+        let landed: Vec<Option<Landed>> = flights.iter().map(|flying| flying.landed.borrow().clone()).collect();
+        let heads: Vec<&StoredHead> = landed.iter().flatten().filter_map(Landed::head).collect();
+        flights.iter().zip(&landed).find_map(|(flying, landed)| {
+            let fits = match landed {
+                None => self.may_get_the_same_as(flying, &heads),
+                Some(Landed::NotShared(_)) => false,
+                Some(landed) => landed.head().is_none_or(|head| may_join(head, self.presented, self.now)),
+            };
+            fits.then_some(flying)
+        })
+    }
+
+    /// Whether one answer may do for both, as far as the known responses' `Vary` says; while none is known, it may.
+    fn may_get_the_same_as(&self, flying: &Flying, heads: &[&StoredHead]) -> bool {
+        let other = flying.asked.presented(self.presented.options);
+        self.heads.iter().chain(heads).all(|head| head.expects_one_answer_to(self.presented, &other))
+    }
+}
+
+/// Whether a response that another request brought, or is bringing, may answer this one. It need not be reusable later
+/// (RFC 9111 §4). Who comes while its content is still arriving joins too, also with `no-cache`: what is arriving is as
+/// new as what the origin would send, and a thin link carries it once.
+pub fn may_join(head: &StoredHead, presented: &PresentedRequest<'_>, now: SystemTime) -> bool {
+    match look_up(&[head], presented, now) {
+        Lookup::Reuse { .. } | Lookup::ReuseWhileRevalidating { .. } | Lookup::Validate { .. } => true,
+        // A guest's copy may stand in when the origin fails, but is no answer for whoever has an account.
+        Lookup::Forward { why, stale } => stale.is_some() && why != ForwardReason::Bypass,
+        Lookup::GatewayTimeout => false,
     }
 }
 
 impl Lead {
     /// A lead that nobody can follow.
     pub fn alone() -> Self {
-        Self { registered: None, landed: watch::channel(None).0 }
+        Self { registered: None, begun: Instant::now(), landed: watch::channel(None).0, waiting: Arc::default() }
     }
 
     /// A receiver for the one who started the flight.
     pub fn follow(&self) -> Follow {
-        Follow(self.landed.subscribe())
+        Follow { begun: self.begun, landed: self.landed.subscribe(), _waits: self.waiting.clone() }
+    }
+
+    /// Whether somebody besides the one who started it waits.
+    pub fn has_followers(&self) -> bool {
+        self.registered.is_some() && waiting(&self.waiting) > 1
     }
 
     /// Whether nothing has put its key out of date since it began ([`Flights::invalidate`]).
     pub fn is_current(&self) -> bool {
         let Some((flights, key)) = &self.registered else { return true };
-        flights.shard(key).get(key).is_some_and(|flight| self.is_mine(flight))
+        flights.shard(key).get(key).is_some_and(|flights| flights.iter().any(|flying| self.is_mine(flying)))
     }
 
-    fn is_mine(&self, flight: &watch::Receiver<Option<Landed>>) -> bool {
-        flight.same_channel(&self.landed.subscribe())
+    fn is_mine(&self, flying: &Flying) -> bool {
+        flying.landed.same_channel(&self.landed.subscribe())
     }
 
     /// Tells all who wait what came of it. The key stays taken until the lead is dropped, so that those who come
@@ -157,9 +312,12 @@ impl Drop for Lead {
     fn drop(&mut self) {
         let Some((flights, key)) = &self.registered else { return };
         let mut shard = flights.shard(key);
-        // Once it is out of date, another may be there.
-        if shard.get(key).is_some_and(|flight| self.is_mine(flight)) {
-            shard.remove(key);
+        // Once it is out of date, others may be there.
+        if let Some(flights) = shard.get_mut(key) {
+            flights.retain(|flying| !self.is_mine(flying));
+            if flights.is_empty() {
+                shard.remove(key);
+            }
         }
     }
 }
@@ -169,6 +327,14 @@ impl Follow {
     ///
     /// The wait is bounded by the origin's own time-outs, which the lead obeys.
     pub async fn landed(mut self) -> Option<Landed> {
-        self.0.wait_for(Option::is_some).await.ok().and_then(|landed| landed.clone())
+        self.landed.wait_for(Option::is_some).await.ok().and_then(|landed| landed.clone())
+    }
+
+    /// The same, but no longer than `patience` from the flight's beginning.
+    ///
+    /// # Errors
+    /// When that has passed; the flight goes on.
+    pub async fn landed_within(self, patience: Duration) -> Result<Option<Landed>, tokio::time::error::Elapsed> {
+        timeout_at(self.begun + patience, self.landed()).await
     }
 }

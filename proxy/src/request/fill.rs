@@ -22,7 +22,7 @@ use super::combine::{Arriving, Assembly, By, Landing, Wanted};
 use super::growing::{Growing, Pen, Reader};
 use super::refusal::Unusable;
 use super::{Context, ForwardError, Way, combine};
-use crate::origin::{OriginBody, WanBytes};
+use crate::origin::{OriginBody, SecondTry, WanBytes};
 use crate::store::{Fill, StoreRefusal, StoredResponse};
 
 /// How long what a night fetched is kept from eviction: until the next night has had its turn.
@@ -45,6 +45,18 @@ pub enum Landed {
     Failed(ForwardError, Option<Unusable>),
 }
 
+impl Landed {
+    /// The head of the response that it brought for all who wait; none when it brought none.
+    pub fn head(&self) -> Option<&StoredHead> {
+        match self {
+            Self::Filling(filling) => Some(&filling.head),
+            Self::Validated(stored) | Self::Stale(stored, _) => Some(&stored.head),
+            Self::Parts(landing) => Some(landing.incomplete.head()),
+            Self::NotShared(_) | Self::Failed(..) => None,
+        }
+    }
+}
+
 /// A response whose content is arriving.
 #[derive(Debug)]
 pub struct Filling {
@@ -54,6 +66,8 @@ pub struct Filling {
     pub content_length: Option<u64>,
     /// Its content.
     pub body: Arc<Growing>,
+    /// Why the store does not keep it, when it is for those only who wait for it.
+    pub not_kept: Option<&'static str>,
 }
 
 /// What only the one who started it gets.
@@ -161,6 +175,10 @@ impl Flight {
         if let Some(wanted) = &self.wanted {
             wanted.apply(request.headers_mut());
         }
+        // With something stored there is an answer, or the origin wants none given without it: then its first word counts.
+        if self.stored.is_none() && self.known().is_none() {
+            request.extensions_mut().insert(SecondTry);
+        }
         self.context.origin.send(&self.asked.permit, request).await
     }
 
@@ -197,6 +215,7 @@ impl Flight {
     }
 
     fn failed(self, error: ForwardError) {
+        self.context.flights.rest(&self.asked.key);
         if let Some(landed) = self.parts_stand_in(cause_of(&error), Some(&error)) {
             return self.lead.land(landed);
         }
@@ -209,6 +228,7 @@ impl Flight {
         let status = response.status();
         let tally = self.tally(&response);
         if status.is_server_error() {
+            self.context.flights.rest(&self.asked.key);
             let presented = self.asked.presented(&self.context.options.policy);
             let (cause, now) = (StaleCause::OriginError(status), self.context.clock.now());
             let landed = self.parts_stand_in(cause, None);
@@ -224,13 +244,18 @@ impl Flight {
         }
         match self.begin(&response, request_time) {
             Ok((fill, filling, pen)) => {
-                self.context.flights.forget_pass(&self.asked.key);
+                if filling.not_kept.is_none() {
+                    self.forget_pass();
+                }
                 let reader = filling.body.reader(0, u64::MAX);
                 let is_read = match (self.share.take(), reader) {
                     // The leader may have left; the fill goes on for those who come.
                     (Some(share), Some(reader)) => share.send(LeadersShare::Reader(reader)).is_ok(),
                     _ => false,
                 };
+                if !is_read && filling.not_kept.is_some() {
+                    return self.lead.land(Landed::NotShared("not-kept"));
+                }
                 let is_paced = is_read && self.asked.arrival.way == Way::Night;
                 self.lead.land(Landed::Filling(Arc::new(filling)));
                 self.pump(response.into_body(), fill, pen, is_paced).await;
@@ -242,9 +267,12 @@ impl Flight {
 
     /// Hands the leader what nobody else may have, and lets the others ask for themselves.
     fn for_leader_alone(mut self, response: Response<OriginBody>, tally: WanTally, reason: &'static str) {
-        // What a range provoked says nothing about other requests.
-        if self.lead.is_current() && reason != NotStorable::RequestDependent.token() {
-            self.context.flights.remember_pass(&self.asked.key);
+        // What a range provoked says nothing about other requests, and what ails an origin nothing about its answers when
+        // it is well.
+        let is_passing = reason == NotStorable::RequestDependent.token() || is_failing(response.status());
+        if self.lead.is_current() && !is_passing {
+            let presented = self.asked.presented(&self.context.options.policy);
+            self.context.flights.remember_pass(&presented, &self.asked.key);
         }
         if let Some(share) = self.share.take() {
             let _gone = share.send(LeadersShare::Response(Box::new(response), tally));
@@ -286,7 +314,7 @@ impl Flight {
 
     /// Lets everybody read what arrives and is stored in parts. The lead is held until this run of it is over.
     async fn in_parts(mut self, arriving: Arriving, response: Response<OriginBody>, tally: WanTally) {
-        self.context.flights.forget_pass(&self.asked.key);
+        self.forget_pass();
         let reader = LeadersShare::Parts(Box::new(arriving.reader()));
         // The leader may have left; the run goes on for those who come.
         let is_read = self.share.take().is_some_and(|share| share.send(reader).is_ok());
@@ -304,32 +332,50 @@ impl Flight {
         Some(Landed::Parts(landing))
     }
 
-    /// Opens the store for a response that may be kept, or says why not.
+    fn forget_pass(&self) {
+        let presented = self.asked.presented(&self.context.options.policy);
+        self.context.flights.forget_pass(&presented, &self.asked.key);
+    }
+
+    /// Opens the store for a response that may be kept, or says why not. One that is for all who wait already, and not
+    /// for keeping, goes on without the store.
     fn begin(
         &self,
         response: &Response<OriginBody>,
         request_time: SystemTime,
-    ) -> Result<(Fill, Filling, Pen), &'static str> {
+    ) -> Result<(Option<Fill>, Filling, Pen), &'static str> {
         let presented = self.asked.presented(&self.context.options.policy);
         let (status, headers) = (response.status(), response.headers());
-        let _overrode = storable(&presented, status, headers).map_err(NotStorable::token)?;
+        let permission = storable(&presented, status, headers);
+        if let Err(reason) = permission
+            && !(is_for_all_who_wait(status, reason) && self.lead.has_followers())
+        {
+            return Err(reason.token());
+        }
         let now = self.context.clock.now();
         let head = StoredHead::new(&presented, status, headers.clone(), request_time, now);
         let content_length = content_length(headers);
-        let fill = self.context.store.begin(&self.asked.key, head.clone(), content_length);
-        let fill = fill.map_err(|refusal| refusal.reason())?;
+        let fill = match permission {
+            Ok(_overrode) => match self.context.store.begin(&self.asked.key, head.clone(), content_length) {
+                Ok(fill) => Ok(fill),
+                // The link carries it once for a class, even when there is no room for it here.
+                Err(refusal) if self.lead.has_followers() => Err(refusal.reason()),
+                Err(refusal) => return Err(refusal.reason()),
+            },
+            Err(reason) => Err(reason.token()),
+        };
         // Asked now: what puts the key out of date from here on reaches the fill itself.
         if !self.lead.is_current() {
             return Err(StoreRefusal::Invalidated.reason());
         }
-        let (body, pen) = Growing::start(Some(fill.reader()));
-        Ok((fill, Filling { head, content_length, body }, pen))
+        let (body, pen) = Growing::start(fill.as_ref().ok().map(Fill::reader));
+        let not_kept = fill.as_ref().err().copied();
+        Ok((fill.ok(), Filling { head, content_length, body, not_kept }, pen))
     }
 
     /// The content, from the origin into the store and to those who read along. The lead is held until the store has
     /// it, so that nobody asks the origin again in between.
-    async fn pump(self, mut body: OriginBody, fill: Fill, pen: Pen, is_paced: bool) {
-        let mut fill = Some(fill);
+    async fn pump(self, mut body: OriginBody, mut fill: Option<Fill>, pen: Pen, is_paced: bool) {
         while let Some(frame) = body.frame().await {
             match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(chunk)) => {
@@ -338,7 +384,10 @@ impl Flight {
                     }
                 }
                 Ok(Err(_trailers)) => {} // fields after the content are dropped (RFC 9110 §6.5.1)
-                Err(error) => return pen.fail(error),
+                Err(error) => {
+                    self.context.flights.rest(&self.asked.key);
+                    return pen.fail(error);
+                }
             }
         }
         // A pupil gets the last byte at once. The night gets it when the store has the whole: it notes down what is done,
@@ -365,6 +414,17 @@ impl Flight {
             }
         }
     }
+}
+
+/// Whether a status says that the origin is not well, or wants fewer requests.
+fn is_failing(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+}
+
+/// Whether a response that is not for keeping is one answer for all who wait: an origin that is ill, or wants fewer
+/// requests, is not asked the same once more by each of them. Nothing about it may be personal.
+fn is_for_all_who_wait(status: StatusCode, why_not_stored: NotStorable) -> bool {
+    is_failing(status) && matches!(why_not_stored, NotStorable::NoFreshness | NotStorable::ErrorWithoutFreshness)
 }
 
 /// What a failed request leaves for one who waits: the stored response that is his, if it may stand in, or the failure.

@@ -2,8 +2,8 @@
 //!
 //! One *pen* (the fill) writes; any number of *readers* follow. What was written to the store's file is read back
 //! from there, so that the memory held is one fixed window a body however slow a reader is. When the store cannot
-//! take more (a full disk), the window becomes the only copy: then the pen waits for the slowest reader, for a
-//! bounded time, and nobody new may join.
+//! take more (a full disk) or keeps nothing of it, the window becomes the only copy: then the pen waits for the slowest
+//! reader, for a bounded time, and nobody new may join once the window has moved on.
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -98,7 +98,7 @@ impl Growing {
     /// A reader of the bytes from `start` to before `limit`, or none when the file is lost and those bytes are gone.
     pub fn reader(self: &Arc<Self>, start: u64, limit: u64) -> Option<Reader> {
         let mut state = self.lock();
-        if !state.is_kept && state.end > 0 {
+        if !state.is_kept && start < state.window_start {
             return None;
         }
         let id = state.next_reader;
@@ -219,9 +219,12 @@ impl State {
         }
     }
 
+    /// Drops what every reader has, as far as the window is too large: what fits stays, for those who are about to join.
     fn trim_to_readers(&mut self) {
         let needed = self.readers.values().copied().min().unwrap_or(self.end);
-        while self.window.front().is_some_and(|oldest| self.window_start + oldest.len() as u64 <= needed) {
+        while self.end - self.window_start > WINDOW_BYTES
+            && self.window.front().is_some_and(|oldest| self.window_start + oldest.len() as u64 <= needed)
+        {
             self.drop_oldest();
         }
     }
@@ -371,10 +374,26 @@ mod tests {
         let (range, whole) = (growing.reader(2, 5).unwrap(), tokio::spawn(read_all(early)));
         assert!(pen.push_unkept(Bytes::from_static(b"abc")).await);
         assert!(pen.push_unkept(Bytes::from_static(b"def")).await);
-        assert!(growing.reader(0, 9).is_none(), "nobody joins a body of which only a window is left");
         pen.complete();
         assert_eq!(whole.await.unwrap().unwrap(), b"abcdef");
         assert_eq!(read_all(range).await.unwrap(), b"cde");
+    }
+
+    #[tokio::test]
+    async fn one_joins_a_body_that_is_not_kept_while_its_beginning_is_there() {
+        let (growing, pen) = Growing::start(None);
+        let early = tokio::spawn(read_all(growing.reader(0, u64::MAX).unwrap()));
+        let chunk = Bytes::from(vec![7u8; 100_000]);
+        assert!(pen.push_unkept(chunk.clone()).await);
+        let late = tokio::spawn(read_all(growing.reader(0, u64::MAX).unwrap()));
+        for _ in 0..3 {
+            assert!(pen.push_unkept(chunk.clone()).await);
+        }
+        assert!(growing.reader(0, 9).is_none(), "the window has moved on");
+        pen.complete();
+        for reader in [early, late] {
+            assert_eq!(reader.await.unwrap().unwrap().len(), 400_000);
+        }
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use super::fill::WanTally;
 use super::respond::finish;
 use super::status::Account;
 use super::{BodyError, Context, Refusal, RequestBody, ResponseBody};
-use crate::origin::OriginBody;
+use crate::origin::{OriginBody, SecondTry};
 
 /// Forwards the request and hands its answer over.
 ///
@@ -24,7 +24,8 @@ pub async fn pass(
     account: Account,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let request_time = context.clock.now();
-    let request: Request<RequestBody> = asked.forwarded(body);
+    let mut request: Request<RequestBody> = asked.forwarded(body);
+    request.extensions_mut().insert(SecondTry);
     let response = context.origin.send(&asked.permit, request).await?;
     let presented = asked.presented(&context.options.policy);
     for uri in invalidated(&presented, response.status(), response.headers()) {

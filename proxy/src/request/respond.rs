@@ -15,20 +15,21 @@ use tokio::sync::oneshot;
 use tower::BoxError;
 
 use super::asked::{Asked, empty};
-use super::collapse::{Follow, Lead, Place};
+use super::collapse::{Follow, Lead, Place, Seeker, may_join};
 use super::combine::{self, Next, Wanted};
 use super::deliver::{Content, deliver};
 use super::fill::{Errand, Filling, Landed, LeadersShare, fly, keep_for_the_day, without_origin};
 use super::status::Account;
 use super::target::{Target, target};
-use super::{Arrival, Context, Refusal, RequestBody, ResponseBody, Source, own, pass, purge};
+use super::{Arrival, Context, Refusal, RequestBody, ResponseBody, Source, Way, own, pass, purge};
 use crate::store::{StoredResponse, Variants};
 
 /// Directives for surrogates.
 const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
 
-/// How often a request looks again after the one that it waited for came to nothing. Then it asks for itself.
-const WAITS_MAX: usize = 2;
+/// How often a request looks again after the one that it waited for came to nothing: once when that was another variant,
+/// and once more when the variants turn out to differ by yet another field. Then it asks for itself.
+const WAITS_MAX: usize = 3;
 
 /// Answers one request.
 ///
@@ -87,8 +88,9 @@ async fn answer(
         }
         Lookup::ReuseWhileRevalidating { index, conditional, .. } => {
             if can_fill(presented) {
+                let seeker = Seeker { asked, presented, heads: &heads_of(&variants), now };
                 let stored = Some(variants[index].clone());
-                refresh_behind(context, asked, Errand { stored, conditional, wanted: None });
+                refresh_behind(context, &seeker, Errand { stored, conditional, wanted: None });
             }
             let account = Account { detail: Some("stale-while-revalidate"), ..Account::hit(Source::Stale) };
             return Ok(from_store(context, asked, presented, &variants[index], account).await);
@@ -101,7 +103,8 @@ async fn answer(
     if !can_fill(presented) || stored.is_none() && presented.asks_for_range() && wanted.is_none() {
         return pass_as_it_is(context, asked, why).await;
     }
-    let place = if may_wait { context.flights.join(&asked.key) } else { Place::Alone };
+    let seeker = Seeker { asked, presented, heads: &heads_of(&variants), now };
+    let place = if may_wait { context.flights.join(&seeker) } else { Place::Alone };
     let lead = match place {
         Place::Follow(follow) => return follow_up(context, asked, presented, stored, follow, why).await,
         Place::Lead(lead) => lead,
@@ -134,13 +137,15 @@ async fn from_incomplete(
     lookup: Lookup,
     may_wait: bool,
 ) -> Result<Option<Response<ResponseBody>>, Refusal> {
+    let incomplete = assembly.incomplete();
+    let seeker = Seeker { asked, presented, heads: &[incomplete.head()], now: context.clock.now() };
     let (conditional, wanted, why) = match combine::use_incomplete(context, asked, presented, &assembly, lookup).await?
     {
         Next::Answer(response) => return Ok(response),
         Next::Refresh(conditional, wanted, response) => {
             if can_fill(presented) {
                 let conditional = Some(conditional);
-                refresh_behind(context, asked, Errand { conditional, wanted: Some(wanted), stored: None });
+                refresh_behind(context, &seeker, Errand { conditional, wanted: Some(wanted), stored: None });
             }
             return Ok(response);
         }
@@ -149,7 +154,7 @@ async fn from_incomplete(
     if !can_fill(presented) {
         return pass_as_it_is(context, asked, why).await;
     }
-    let place = if may_wait { context.flights.join(&asked.key) } else { Place::Alone };
+    let place = if may_wait { context.flights.join(&seeker) } else { Place::Alone };
     let lead = match place {
         Place::Follow(follow) => return follow_up(context, asked, presented, None, follow, why).await,
         Place::Lead(lead) => lead,
@@ -190,12 +195,15 @@ async fn ask_origin(
 ) -> Result<Option<Response<ResponseBody>>, Refusal> {
     let (sender, share) = oneshot::channel();
     let follow = lead.follow();
-    let asked_for_a_part = errand.wanted.is_some();
+    let (asked_for_a_part, stored) = (errand.wanted.is_some(), errand.stored.clone());
     context.tasks.spawn(fly(context.clone(), asked.clone(), errand, lead, sender));
     let account = Account::forwarded(Source::Origin, why);
-    match (follow.landed().await, share.await) {
+    let landed = match wait(context, asked, presented, stored.as_ref(), follow).await {
+        Some(landed @ Landed::Stale(..)) => return without_content(context, asked, presented, landed, account).await,
+        landed => landed,
+    };
+    match (landed, share.await) {
         (Some(Landed::Filling(filling)), Ok(LeadersShare::Reader(reader))) => {
-            let account = Account { is_stored: true, ..account };
             Ok(from_origin(context, asked, presented, filling, reader, account).await)
         }
         (Some(Landed::Parts(_)), Ok(LeadersShare::Parts(reader))) => {
@@ -229,14 +237,13 @@ async fn follow_up(
 ) -> Result<Option<Response<ResponseBody>>, Refusal> {
     let account = Account { is_collapsed: true, ..Account::forwarded(Source::Collapsed, why) };
     let now = context.clock.now();
-    match follow.landed().await {
+    match wait(context, asked, presented, stored.as_ref(), follow).await {
         None | Some(Landed::NotShared(_)) => Ok(None),
         Some(Landed::Filling(filling)) => {
             if !may_join(&filling.head, presented, now) {
                 return Ok(None);
             }
             let Some(reader) = filling.body.reader(0, u64::MAX) else { return Ok(None) };
-            let account = Account { is_stored: true, ..account };
             Ok(from_origin(context, asked, presented, filling, reader, account).await)
         }
         Some(Landed::Parts(landing)) if !may_join(landing.incomplete.head(), presented, now) => Ok(None),
@@ -251,15 +258,25 @@ async fn follow_up(
     }
 }
 
-/// Whether a response that another request brought, or is bringing, may answer this one. It need not be reusable later
-/// (RFC 9111 §4). Who comes while its content is still arriving joins too, also with `no-cache`: what is arriving is as
-/// new as what the origin would send, and a thin link carries it once.
-fn may_join(head: &StoredHead, presented: &PresentedRequest<'_>, now: SystemTime) -> bool {
-    match look_up(&[head], presented, now) {
-        Lookup::Reuse { .. } | Lookup::ReuseWhileRevalidating { .. } | Lookup::Validate { .. } => true,
-        // A guest's copy may stand in when the origin fails, but is no answer for whoever has an account.
-        Lookup::Forward { why, stale } => stale.is_some() && why != ForwardReason::Bypass,
-        Lookup::GatewayTimeout => false,
+/// Waits for what a flight brings. With a stale response at hand that may stand in for an origin that does not answer
+/// (RFC 9111 §4.2.4), a reader waits only for `stale_after`, counted from when the origin was asked; the flight goes on, and
+/// what it brings is there for whoever comes later. A night has time.
+async fn wait(
+    context: &Context,
+    asked: &Asked,
+    presented: &PresentedRequest<'_>,
+    stored: Option<&Arc<StoredResponse>>,
+    follow: Follow,
+) -> Option<Landed> {
+    let cause = StaleCause::Timeout;
+    let may_stand_in =
+        |stored: &&Arc<StoredResponse>| stale_allowed(&stored.head, presented, cause, context.clock.now()).is_some();
+    match stored.filter(may_stand_in) {
+        Some(stored) if asked.arrival.way != Way::Night => {
+            let landed = follow.landed_within(context.options.stale_after).await;
+            landed.unwrap_or_else(|_| Some(Landed::Stale(stored.clone(), cause)))
+        }
+        _ => follow.landed().await,
     }
 }
 
@@ -299,12 +316,19 @@ async fn without_content(
 }
 
 /// `stale-while-revalidate`: one request refreshes it, nobody waits for it (RFC 5861 §3). A `HEAD` brings no content to do
-/// so with; the next `GET` will.
-fn refresh_behind(context: &Arc<Context>, asked: &Arc<Asked>, errand: Errand) {
-    if let Place::Lead(lead) = context.flights.join(&asked.key) {
-        let (nobody, _) = oneshot::channel();
-        context.tasks.spawn(fly(context.clone(), asked.clone(), errand, lead, nobody));
+/// so with; the next `GET` will. When it fails, the next one waits a while.
+fn refresh_behind(context: &Arc<Context>, seeker: &Seeker<'_>, errand: Errand) {
+    if context.flights.is_resting(&seeker.asked.key) {
+        return;
     }
+    if let Place::Lead(lead) = context.flights.join(seeker) {
+        let (nobody, _) = oneshot::channel();
+        context.tasks.spawn(fly(context.clone(), seeker.asked.clone(), errand, lead, nobody));
+    }
+}
+
+fn heads_of(variants: &Variants) -> Vec<&StoredHead> {
+    variants.iter().map(|stored| &stored.head).collect()
 }
 
 async fn find(context: &Context, asked: &Arc<Asked>) -> Variants {
@@ -361,6 +385,8 @@ async fn from_origin(
 ) -> Option<Response<ResponseBody>> {
     let now = context.clock.now();
     let ttl_s = Some(ttl_s(&filling.head, now));
+    let (is_stored, detail) = (filling.not_kept.is_none(), filling.not_kept);
+    let account = Account { is_stored, detail, ..account };
     let response = deliver(Content::Filling(filling, reader), presented, now).await.ok()?;
     Some(finish(response, asked, Account { ttl_s, ..account }))
 }
