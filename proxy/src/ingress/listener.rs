@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 
@@ -18,6 +19,11 @@ const BACKLOG: u32 = 1024;
 
 /// How long accepting pauses when the system has no room (most often: no more open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How much of an answer may wait unsent in the kernel, in bytes: some milliseconds of a school's network. Without a bound
+/// the kernel takes megabytes for a client that reads slowly or is about to leave: of a film, bytes that the thin link
+/// carried for nobody, and of a class of slow clients, memory that no limit of ours counts.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// Binds one address.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -72,8 +78,7 @@ where
     S: Answers,
     D: Dial,
 {
-    // Answers are written whole; Nagle would only hold back their last segment.
-    if stream.set_nodelay(true).is_err() {
+    if prepare(&stream).is_err() {
         return; // the client has left already
     }
     let Ok(local) = stream.local_addr() else { return };
@@ -96,5 +101,27 @@ where
     tokio::select! {
         () = serving => {}
         () = cut.cancelled() => {}
+    }
+}
+
+/// Sets how answers leave by this connection.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    // Answers are written whole; Nagle would only hold back their last segment.
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_takes_no_more_than_its_share_of_an_answer() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        prepare(&stream).unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert_eq!(SockRef::from(&stream).tcp_notsent_lowat().unwrap(), UNSENT_BYTES_MAX);
     }
 }
