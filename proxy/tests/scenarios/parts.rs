@@ -10,6 +10,9 @@ use crate::common::bulaq::Bulaq;
 use crate::common::client::{Answer, Client, Ending};
 use crate::common::origin::{Origin, Seen, Step, send};
 
+#[path = "cuts.rs"]
+mod cuts;
+
 const MIB: usize = 1 << 20;
 
 /// A video of which no two stretches are alike.

@@ -30,6 +30,8 @@ pub struct Arriving {
     asked: Arc<Asked>,
     assembly: Arc<Assembly>,
     run: Arc<Run>,
+    /// Where the response ends.
+    end: u64,
     is_whole: bool,
 }
 
@@ -52,8 +54,8 @@ impl Arriving {
         let head = StoredHead::new(&presented, StatusCode::OK, headers.clone(), request_time, now);
         let assembly = assembly_for(context, asked, head, length, headers).await?;
         let run = assembly.adopt(0, length);
-        run.answered(length);
-        Some(Self { context: context.clone(), asked: asked.clone(), assembly, run, is_whole: true })
+        run.answered();
+        Some(Self { context: context.clone(), asked: asked.clone(), assembly, run, end: length, is_whole: true })
     }
 
     /// A 206 to a request for the range `wanted`. `known` is what is stored in part already, if the request was about it.
@@ -87,9 +89,10 @@ impl Arriving {
                 assembly.ok_or("not-kept-in-parts")?
             }
         };
-        let run = assembly.adopt(part.range.first, part.range.last + 1);
-        run.answered(part.range.last + 1);
-        Ok(Self { context: context.clone(), asked: asked.clone(), assembly, run, is_whole: false })
+        let end = part.range.last + 1;
+        let run = assembly.adopt(part.range.first, end);
+        run.answered();
+        Ok(Self { context: context.clone(), asked: asked.clone(), assembly, run, end, is_whole: false })
     }
 
     /// What it is stored as.
@@ -113,7 +116,7 @@ impl Arriving {
     pub async fn bring(&self, response: Response<OriginBody>, is_read: bool) {
         let is_paced = is_read && self.asked.arrival.way == Way::Night;
         let (context, asked, assembly, run) = (&self.context, &self.asked, &self.assembly, &self.run);
-        Bringing { context, asked, assembly, run, is_paced }.bring(response, 0).await;
+        Bringing { context, asked, assembly, run, is_paced }.bring(response, self.end, 0).await;
     }
 
     /// After the content of a whole response stopped where something else was stored or under way: brings what is missing

@@ -15,7 +15,7 @@ use super::run::{End, Run};
 use crate::origin::OriginBody;
 use crate::request::asked::Asked;
 use crate::request::fill::{WanTally, keep_for_the_day};
-use crate::request::{Context, ForwardError, RequestBody};
+use crate::request::{Context, ForwardError, RequestBody, Way};
 use crate::store::BLOCK_BYTES;
 
 /// A part updates a fresh head only when that is at least so old: a seeking player brings many in a minute, and each update is
@@ -61,9 +61,10 @@ pub(super) async fn fetch(context: Arc<Context>, asked: Arc<Asked>, assembly: Ar
         Continuation::NoPart => return run.end_with(End::Refused(response.status())),
     };
     confirm(&context, &asked, &assembly, response.headers(), request_time).await;
-    run.answered(end);
-    let bringing = Bringing { context: &context, asked: &asked, assembly: &assembly, run: &run, is_paced: false };
-    bringing.bring(response, skip).await;
+    run.answered();
+    let is_paced = asked.arrival.way == Way::Night;
+    let bringing = Bringing { context: &context, asked: &asked, assembly: &assembly, run: &run, is_paced };
+    bringing.bring(response, end, skip).await;
 }
 
 /// The request for a further part: for these bytes, under the stored validator, in the stored coding. What was got
@@ -131,16 +132,15 @@ pub(super) struct Bringing<'a> {
 }
 
 impl Bringing<'_> {
-    /// Brings all of it, and takes the run off the list.
-    pub(super) async fn bring(&self, response: Response<OriginBody>, skip: u64) {
+    /// Brings all of it, and takes the run off the list. The response ends at `response_end`; its first `skip` bytes are
+    /// not the run's.
+    pub(super) async fn bring(&self, response: Response<OriginBody>, response_end: u64, skip: u64) {
         let _listed = Listed { assembly: self.assembly, run: self.run };
-        let end = self.take(response.into_body(), skip).await;
+        let end = self.take(response.into_body(), response_end, skip).await;
         self.run.end_with(end);
     }
 
-    /// Takes what the origin sends, without the first `skip` bytes, as far as it is this run's.
-    async fn take(&self, mut body: OriginBody, mut skip: u64) -> End {
-        let promised = self.run.end();
+    async fn take(&self, mut body: OriginBody, response_end: u64, mut skip: u64) -> End {
         while let Some(frame) = body.frame().await {
             let mut data = match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(data)) => data,
@@ -157,8 +157,8 @@ impl Bringing<'_> {
             }
             // Whatever follows is another's, or more than was asked for. The end of the response itself is waited for, so that
             // the connection can be used again.
-            let is_promised_end = self.run.end() == promised && data.is_empty();
-            if self.run.arrived() >= self.run.end() && (!is_promised_end || body.is_end_stream()) {
+            let is_its_end = self.run.end() == response_end && data.is_empty();
+            if self.run.arrived() >= self.run.end() && (!is_its_end || body.is_end_stream()) {
                 return End::Done;
             }
         }

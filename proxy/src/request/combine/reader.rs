@@ -23,6 +23,10 @@ const READ_BYTES: usize = 128 << 10;
 /// How often a reader starts or joins a further run for a block that did not come.
 const TRIES_MAX: u32 = 2;
 
+/// How often a reader joins or starts a run for one block at all: runs may hand their bytes over to others a few times, not
+/// for ever.
+const JOINS_MAX: u32 = 16;
+
 /// One reader, for one request, of the bytes of one range.
 pub struct Reader {
     context: Arc<Context>,
@@ -35,8 +39,18 @@ pub struct Reader {
     following: Option<Follower>,
     /// How often the block at the position has failed to come.
     failures: (u64, u32),
+    /// How many runs were joined for the block at the position.
+    joins: (u64, u32),
     /// Up to which block it was seen to that the bytes will be there.
     looked_ahead: u64,
+}
+
+/// Counts one more for the block at `position`, from the beginning when it is another block than last time.
+fn count((block, times): &mut (u64, u32), position: u64) -> u32 {
+    let at = position / BLOCK_BYTES;
+    *times = if *block == at { *times + 1 } else { 1 };
+    *block = at;
+    *times
 }
 
 /// Waits until it is known whether a run will bring anything.
@@ -82,6 +96,7 @@ impl Reader {
             given_bytes: 0,
             following: None,
             failures: (0, 0),
+            joins: (0, 0),
             looked_ahead: 0,
         }
     }
@@ -135,7 +150,7 @@ impl Reader {
             }
             let follower = match self.following.take() {
                 Some(follower) if follower.run.brings(position) => follower,
-                _ => self.join(position),
+                _ => self.join(position).ok_or_else(|| NotReady::Failed(self.incomplete_response()))?,
             };
             let answer = answer_of(&follower.run).await;
             self.following = Some(follower);
@@ -174,7 +189,7 @@ impl Reader {
             let mut changed = std::pin::pin!(run.changed());
             // What comes after this look wakes us.
             changed.as_mut().enable();
-            match run.look(follower, self.position, self.takes_only_what_is_kept()) {
+            match run.look(follower, self.position, self.is_night()) {
                 Look::Chunk(chunk) => return Step::Chunk(chunk),
                 Look::Kept => {}
                 Look::NotYet => {
@@ -197,7 +212,10 @@ impl Reader {
                 _ => Step::Failed(BodyError::Store(io::ErrorKind::UnexpectedEof.into())),
             };
         }
-        self.following = Some(self.join(self.position));
+        match self.join(self.position) {
+            Some(follower) => self.following = Some(follower),
+            None => return Step::Failed(BodyError::Origin(self.incomplete_response())),
+        }
         Step::Again
     }
 
@@ -210,25 +228,29 @@ impl Reader {
         }
         Step::Failed(BodyError::Origin(match end {
             End::Failed(error) => error,
-            End::Done | End::Changed | End::Refused(_) => {
-                ForwardError::ResponseIncomplete { host: self.asked.permit.host().to_string() }
-            }
+            End::Done | End::Changed | End::Refused(_) => self.incomplete_response(),
         }))
     }
 
+    fn incomplete_response(&self) -> ForwardError {
+        ForwardError::ResponseIncomplete { host: self.asked.permit.host().to_string() }
+    }
+
     fn may_try_again(&mut self, position: u64) -> bool {
-        let block = position / BLOCK_BYTES;
-        let (failed, count) = self.failures;
-        self.failures = (block, if failed == block { count + 1 } else { 1 });
-        self.failures.1 <= TRIES_MAX
+        count(&mut self.failures, position) <= TRIES_MAX
     }
 
     /// The night notes down what is done, and a power cut must not leave a note without the content: it reads what is kept.
-    fn takes_only_what_is_kept(&self) -> bool {
+    /// It has time, and asks for nothing ahead.
+    fn is_night(&self) -> bool {
         self.asked.arrival.way == Way::Night
     }
 
-    fn join(&self, position: u64) -> Follower {
+    /// Joins or starts the run that brings the byte at `position`; none when that was done too often.
+    fn join(&mut self, position: u64) -> Option<Follower> {
+        if count(&mut self.joins, position) > JOINS_MAX {
+            return None;
+        }
         let run = match self.assembly.join(position, self.end, allowance(self.given_bytes)) {
             Joined::UnderWay(run) => run,
             Joined::Begun(run) => {
@@ -236,7 +258,7 @@ impl Reader {
                 run
             }
         };
-        run.follow(position)
+        Some(run.follow(position))
     }
 
     fn begin(&self, run: &Arc<Run>) {
@@ -260,7 +282,7 @@ impl Reader {
         let allowance = allowance(self.given_bytes);
         let ahead = self.position + allowance / 2;
         let block = ahead / BLOCK_BYTES;
-        if ahead >= self.end || block <= self.looked_ahead {
+        if ahead >= self.end || block <= self.looked_ahead || self.is_night() {
             return;
         }
         self.looked_ahead = block;

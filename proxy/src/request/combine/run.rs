@@ -204,12 +204,9 @@ impl Run {
 
 /// What the task does that brings the bytes.
 impl Run {
-    /// The origin answers; its response ends before `end`, if that is earlier than what was asked for.
-    pub(super) fn answered(&self, end: u64) {
-        let mut state = self.lock();
-        state.is_answered = true;
-        state.end = state.end.min(end.max(self.start));
-        drop(state);
+    /// The origin answers with what was asked for.
+    pub(super) fn answered(&self) {
+        self.lock().is_answered = true;
         self.changed.notify_waiters();
     }
 
