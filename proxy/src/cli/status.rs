@@ -23,6 +23,10 @@ pub(super) async fn run(config: &ConfigArg) -> anyhow::Result<ExitCode> {
         ByteSize(store.memory_bytes),
         store.index,
     ))?;
+    if store.incomplete > 0 {
+        let count = counted(store.incomplete, "file");
+        say_line(format_args!("        of it {count} stored in part, {}", ByteSize(store.incomplete_bytes)))?;
+    }
     if let Some(free) = store.free_bytes {
         say_line(format_args!("disk    {} free", ByteSize(free)))?;
     }

@@ -54,6 +54,10 @@ pub(super) async fn run(args: StoreArgs) -> anyhow::Result<ExitCode> {
 fn told(done: &VerifyDone, aside: &str) -> String {
     let mut lines = vec![format!("{} with {} compared.", counted(done.files, "file"), ByteSize(done.bytes))];
     lines.extend(done.damaged.iter().map(|damaged| format!("damaged: {damaged}")));
+    if done.blocks_lost > 0 {
+        let lost = counted(done.blocks_lost, "piece");
+        lines.push(format!("{lost} of partly stored files did not arrive on the disk; fetched again when asked for."));
+    }
     if done.unread > 0 {
         let unread = grouped(done.unread);
         lines.push(format!("{unread} files could not be read; run this as the account that runs the box."));
@@ -76,6 +80,10 @@ mod tests {
         let damaged = VerifyDone { damaged: vec!["ab (a.kz): cut".to_owned()], unread: 1, ..whole };
         let text = told(&damaged, "/d");
         assert!(text.contains("damaged: ab (a.kz): cut\n1 files could not be read"), "{text}");
+        let cut = VerifyDone { blocks_lost: 2, damaged: Vec::new(), unread: 0, ..damaged };
+        let text_of_cut = told(&cut, "/d");
+        assert!(text_of_cut.contains("2 pieces of partly stored files did not arrive"), "{text_of_cut}");
+        assert!(text_of_cut.ends_with("Nothing is damaged.\n"), "{text_of_cut}");
         assert!(text.ends_with("1 damaged files are in /d now; they are fetched again when asked for.\n"), "{text}");
     }
 }

@@ -168,7 +168,9 @@ impl Operations for Desk {
         let store = match usage {
             Ok(usage) => StoreStatus {
                 responses: usage.responses,
+                incomplete: usage.incomplete,
                 bytes: usage.bytes,
+                incomplete_bytes: usage.incomplete_bytes,
                 bytes_max: usage.bytes_max,
                 free_bytes: usage.free_bytes,
                 memory_bytes: usage.memory_bytes,
@@ -237,6 +239,7 @@ impl Operations for Desk {
             files: verified.files,
             bytes: verified.bytes,
             damaged: damaged.collect(),
+            blocks_lost: verified.blocks_lost,
             unread: verified.unread,
         })
     }

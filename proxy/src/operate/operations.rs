@@ -123,6 +123,9 @@ pub struct VerifyDone {
     pub bytes: u64,
     /// Damaged files, set aside: what each was and what is wrong with it.
     pub damaged: Vec<String>,
+    /// Blocks of partly stored bodies that were not what was written: missing again, and fetched when asked for.
+    #[serde(default)]
+    pub blocks_lost: u64,
     /// Files that the disk would not read.
     pub unread: u64,
 }
@@ -156,8 +159,14 @@ pub struct Status {
 pub struct StoreStatus {
     /// Stored responses.
     pub responses: u64,
-    /// Bytes on disk.
+    /// Responses that are stored in part.
+    #[serde(default)]
+    pub incomplete: u64,
+    /// Bytes on disk, of these and those.
     pub bytes: u64,
+    /// What of that the ones take that are stored in part.
+    #[serde(default)]
+    pub incomplete_bytes: u64,
     /// The most that they may be.
     pub bytes_max: u64,
     /// Bytes that the disk has free; none when it cannot be told.

@@ -135,13 +135,13 @@ async fn stored_pages(store: &Store, allowlist: &Allowlist) -> Pages {
     pages
 }
 
-/// Whether a stored response is a page for people, and not an error or a page's part. One with a query is not shown to
+/// Whether a stored response is a page for people, all of it here, and not an error or a page's part. One with a query is not shown to
 /// others: it may be what a pupil typed into a search.
 fn is_page(listed: &Listed) -> bool {
     let media_type = listed.content_type.as_deref().unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     let is_markup = ["text/html", "application/xhtml+xml"].iter().any(|html| essence.eq_ignore_ascii_case(html));
-    listed.status == StatusCode::OK && is_markup && !listed.url.contains('?')
+    listed.status == StatusCode::OK && listed.is_complete() && is_markup && !listed.url.contains('?')
 }
 
 /// What a stored page calls itself; nothing when it is long, damaged or gone.

@@ -23,6 +23,8 @@ pub struct Listed {
     pub content_type: Option<String>,
     /// The length of its body in bytes.
     pub body_bytes: u64,
+    /// How much of its body is here, in bytes; less than all of it for one that is stored in part.
+    pub held_bytes: u64,
     /// When its body was stored.
     pub stored_at: SystemTime,
     /// The name of its file.
@@ -38,15 +40,28 @@ pub struct Listing {
     pub next: Option<ListCursor>,
 }
 
-/// Where a listing goes on.
+/// Where a listing goes on: complete responses come first, then those that are stored in part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListCursor(IndexKey);
+pub struct ListCursor(After);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Complete(IndexKey),
+    Incomplete(Option<IndexKey>),
+}
+
+impl Listed {
+    /// Whether all of it is here.
+    pub fn is_complete(&self) -> bool {
+        self.held_bytes == self.body_bytes
+    }
+}
 
 /// The most responses on a page: each costs an opened file.
 const PAGE_MAX: usize = 512;
 
 impl Store {
-    /// Up to `max` (at most 512) stored responses, of one host (lower case, without port) or of all, after a cursor.
+    /// Up to `max` (at most 512) stored responses, complete or in part, of one host (lower case, without port) or of all, after a cursor.
     pub async fn list(&self, host: Option<&str>, after: Option<ListCursor>, max: usize) -> Listing {
         let (shared, host) = (Arc::clone(&self.0), host.map(str::to_owned));
         let page = move || shared.list_page(host.as_deref(), after, max.clamp(1, PAGE_MAX));
@@ -94,25 +109,58 @@ impl Shared {
     fn list_page(&self, host: Option<&str>, after: Option<ListCursor>, max: usize) -> Listing {
         let prefix = host.map(host_prefix);
         let prefix = prefix.as_ref().map_or(&[][..], |prefix| &prefix[..]);
-        let page = self.page_of(prefix, after.map(|after| after.0), max);
-        let next = page.last().map(|(name, _)| ListCursor(name.key));
-        let listed = page.into_iter().filter_map(|(name, _)| self.listed(name));
-        let listed = listed.filter(|listed| host.is_none_or(|host| host_of(&listed.url) == host)).collect();
-        Listing { listed, next }
+        let (listed, next): (Vec<Listed>, _) = match after.map(|after| after.0) {
+            Some(After::Incomplete(after)) => {
+                let page = self.page_of_parts(prefix, after, max);
+                let next = page.last().map(|name| After::Incomplete(Some(name.key)));
+                (page.into_iter().filter_map(|name| self.listed_part(name)).collect(), next)
+            }
+            Some(After::Complete(after)) => self.list_complete(prefix, Some(after), max),
+            None => self.list_complete(prefix, None, max),
+        };
+        let is_meant = |listed: &Listed| host.is_none_or(|host| host_of(&listed.url) == host);
+        Listing { listed: listed.into_iter().filter(is_meant).collect(), next: next.map(ListCursor) }
+    }
+
+    fn list_complete(&self, prefix: &[u8], after: Option<IndexKey>, max: usize) -> (Vec<Listed>, Option<After>) {
+        let page = self.page_of(prefix, after, max);
+        let next = match page.last() {
+            Some((name, _)) => Some(After::Complete(name.key)),
+            None => (self.parts.count() > 0).then_some(After::Incomplete(None)),
+        };
+        (page.into_iter().filter_map(|(name, _)| self.listed(name)).collect(), next)
+    }
+
+    fn listed_part(&self, name: FileName) -> Option<Listed> {
+        let part = self.part_of_page(name)?;
+        let head = part.head_parts();
+        Some(Listed {
+            url: part.url.to_string(),
+            status: head.status,
+            content_type: content_type_of(&head.headers),
+            body_bytes: part.complete_length,
+            held_bytes: part.blocks.held_bytes(),
+            stored_at: stored_at(part.begun_at_ms),
+            id: name.file_name(),
+        })
     }
 
     fn listed(&self, name: FileName) -> Option<Listed> {
         // A file that is gone or damaged is left to whoever asks for the URL.
         let record = self.files.read(name, 0).ok()?.front.record;
         let head = decode_head(&record.head)?;
-        let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         Some(Listed {
             url: record.url.into(),
             status: head.status,
-            content_type: content_type.map(str::to_owned),
+            content_type: content_type_of(&head.headers),
             body_bytes: record.body_bytes,
+            held_bytes: record.body_bytes,
             stored_at: stored_at(record.stored_at_ms),
             id: name.file_name(),
         })
     }
+}
+
+fn content_type_of(fields: &HeaderMap) -> Option<String> {
+    fields.get(CONTENT_TYPE)?.to_str().ok().map(str::to_owned)
 }

@@ -11,6 +11,8 @@ use super::sums::{BLOCK_BYTES, BodyHasher, trailer_bytes};
 use super::{Shared, Store};
 
 /// What a verification found.
+///
+/// An incomplete response counts as a file, and of its bytes those that are here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Files read.
@@ -19,6 +21,8 @@ pub struct Verified {
     pub bytes: u64,
     /// Files that were damaged, and are in the folder `damaged` now.
     pub damaged: Vec<DamagedFile>,
+    /// Blocks of incomplete responses that are not what was written, and are missing again: a power cut can leave some.
+    pub blocks_lost: u64,
     /// Files that could not be read for a reason that lies with the machine; they are where they were.
     pub unread: u64,
 }
@@ -43,17 +47,31 @@ impl Store {
         let folders =
             self.0.files.run_blocking(move || shared.files.folders().unwrap_or_default()).await.unwrap_or_default();
         let count = folders.len().max(1);
+        for name in self.0.parts.names(&[]) {
+            let shared = Arc::clone(&self.0);
+            if let Ok(part) = self.0.files.run_blocking(move || shared.verify_part(name)).await {
+                verified.add(part);
+            }
+            progress(verified.files, 0);
+        }
         for (at, folder) in folders.into_iter().enumerate() {
             let shared = Arc::clone(&self.0);
             if let Ok(part) = self.0.files.run_blocking(move || shared.verify_folder(&folder)).await {
-                verified.files += part.files;
-                verified.bytes += part.bytes;
-                verified.unread += part.unread;
-                verified.damaged.extend(part.damaged);
+                verified.add(part);
             }
             progress(verified.files, u8::try_from((at + 1) * 100 / count).unwrap_or(100));
         }
         verified
+    }
+}
+
+impl Verified {
+    fn add(&mut self, part: Self) {
+        self.files += part.files;
+        self.bytes += part.bytes;
+        self.blocks_lost += part.blocks_lost;
+        self.unread += part.unread;
+        self.damaged.extend(part.damaged);
     }
 }
 

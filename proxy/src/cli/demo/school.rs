@@ -104,13 +104,13 @@ impl Open {
         self.address
     }
 
-    /// The URLs of everything that is stored.
+    /// The URLs of everything that is stored whole.
     pub(crate) async fn stored(&self) -> BTreeSet<String> {
         let mut urls = BTreeSet::new();
         let mut after = None;
         loop {
             let page = self.rooms.context.store.list(None, after, LIST_STEP).await;
-            urls.extend(page.listed.into_iter().map(|listed| listed.url));
+            urls.extend(page.listed.into_iter().filter(|listed| listed.is_complete()).map(|listed| listed.url));
             after = page.next;
             if after.is_none() {
                 return urls;

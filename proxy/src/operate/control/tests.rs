@@ -25,7 +25,9 @@ impl Operations for Told {
     async fn status(&self) -> Status {
         let store = StoreStatus {
             responses: 3,
+            incomplete: 1,
             bytes: 4_096,
+            incomplete_bytes: 1_024,
             bytes_max: 1 << 30,
             free_bytes: None,
             memory_bytes: 0,

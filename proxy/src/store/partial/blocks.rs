@@ -78,36 +78,25 @@ impl Blocks {
         held * BLOCK_BYTES - if is_last_held { BLOCK_BYTES - self.length_of(last) } else { 0 }
     }
 
-    /// The block was written, and has this sum.
-    pub(crate) fn written(&self, block: u64, sum: Sum) {
-        self.change(block, |_| Some(Block::Checked(sum)));
+    /// From now on `new` is known of the block.
+    pub(crate) fn set(&self, block: u64, new: Block) {
+        self.update(block, |_| true, new);
     }
 
-    /// The block was compared with this sum and is right, unless it was written anew meanwhile.
-    pub(crate) fn found_right(&self, block: u64, sum: Sum) {
-        self.change(block, |known| (known == Block::Unchecked(sum)).then_some(Block::Checked(sum)));
+    /// The same, if what is known of it is still `old`: a block that was found wrong may have been written anew.
+    pub(crate) fn change(&self, block: u64, old: Block, new: Block) {
+        self.update(block, |known| known == old, new);
     }
 
-    /// The block was compared with this sum and is not right, unless it was written anew meanwhile. Says whether it is
-    /// missing by that.
-    pub(crate) fn found_wrong(&self, block: u64, sum: Sum) -> bool {
-        self.change(block, |known| (known == Block::Unchecked(sum)).then_some(Block::Missing))
-    }
-
-    /// The bytes of a block are not there any more, though they were.
-    pub(crate) fn lost(&self, block: u64) -> bool {
-        self.change(block, |known| (known != Block::Missing).then_some(Block::Missing))
-    }
-
-    fn change(&self, block: u64, change: impl FnOnce(Block) -> Option<Block>) -> bool {
+    fn update(&self, block: u64, applies: impl FnOnce(Block) -> bool, new: Block) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let Some(known) = usize::try_from(block).ok().and_then(|at| state.blocks.get_mut(at)) else { return false };
-        let Some(new) = change(*known) else { return false };
-        state.missing += u64::from(new == Block::Missing);
-        state.missing -= u64::from(*known == Block::Missing);
-        *known = new;
-        true
+        let Some(known) = usize::try_from(block).ok().and_then(|at| state.blocks.get_mut(at)) else { return };
+        if applies(*known) {
+            state.missing += u64::from(new == Block::Missing);
+            state.missing -= u64::from(*known == Block::Missing);
+            *known = new;
+        }
     }
 
     /// The blocks that must be compared before the body can be called whole.

@@ -58,25 +58,26 @@ impl Shared {
     /// Opens an incomplete response, or joins those who have it open. One that cannot be used is taken out. The stripe of
     /// its URL must be held.
     pub(crate) fn open_part(&self, name: FileName) -> Option<Used> {
-        if let Some(part) = self.parts.open(name) {
-            return Some(part);
-        }
-        match Part::load(&self.files, name) {
-            Ok(part) => self.parts.loaded(part, self.now_ms()),
+        let opened = self.try_open_part(name);
+        if let Err(Flaw::Failed(error)) = &opened {
             // Too few descriptors or the like: it may be read the next time.
-            Err(Flaw::Failed(error)) => {
-                tracing::warn!(%error, "a partly stored file cannot be read now");
-                None
-            }
-            Err(Flaw::Missing) => {
-                self.remove_part(name);
-                None
-            }
-            Err(Flaw::Damaged(damage)) => {
-                self.lose_part(name, damage);
-                None
-            }
+            tracing::warn!(%error, "a partly stored file cannot be read now");
         }
+        opened.ok()
+    }
+
+    /// The same, with the reason why not.
+    pub(crate) fn try_open_part(&self, name: FileName) -> Result<Used, Flaw> {
+        if let Some(part) = self.parts.open(name) {
+            return Ok(part);
+        }
+        let loaded = Part::load(&self.files, name);
+        match &loaded {
+            Ok(_) | Err(Flaw::Failed(_)) => {}
+            Err(Flaw::Missing) => drop(self.remove_part(name)),
+            Err(Flaw::Damaged(damage)) => self.lose_part(name, *damage),
+        }
+        self.parts.loaded(loaded?, self.now_ms()).ok_or(Flaw::Missing)
     }
 
     /// Takes out an incomplete response whose file is damaged. The stripe of its URL must be held.

@@ -95,4 +95,102 @@ pub(crate) fn sum_offset(layout: Layout, complete_length: u64, block: u64) -> Op
 }
 
 /// What stands in the trailer for a block that is not here. That a block has this sum will not happen.
-pub(crate) const MISSING: Sum = [0; SUM_BYTES];
+const MISSING: Sum = [0; SUM_BYTES];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::super::record::{Record, encode_front, encode_slot};
+    use super::*;
+
+    fn record(head: &[u8]) -> IncompleteRecord {
+        IncompleteRecord {
+            url: "http://bilimland.kz/film".into(),
+            variant: b"gzip"[..].into(),
+            head: head.into(),
+            begun_at_ms: 1_586_145_600_000,
+            complete_length: 5 << 20,
+        }
+    }
+
+    fn complete(record: &IncompleteRecord) -> Record {
+        Record {
+            url: record.url.clone(),
+            variant: record.variant.clone(),
+            head: record.head.clone(),
+            stored_at_ms: record.begun_at_ms,
+            body_bytes: record.complete_length,
+            digest: [7; 32],
+        }
+    }
+
+    #[test]
+    fn a_front_reads_back_as_what_it_is_and_as_nothing_else() {
+        let (incomplete, whole) = (record(b"head"), complete(&record(b"head")));
+        let layout = layout_for(whole.encode().len(), true);
+        let bytes = encode_front(layout, &incomplete.encode());
+        assert_eq!(bytes.len() as u64, layout.body_offset);
+        let front = decode_incomplete(&bytes).unwrap();
+        assert_eq!((front.record, front.slot, front.sequence, front.was_completed), (incomplete, Slot::A, 1, false));
+        assert_eq!(decode_front(&bytes), Err(Damage::Head));
+        assert_eq!(decode_incomplete(&encode_front(layout, &whole.encode())), Err(Damage::Head));
+        assert_eq!(whole.encode().len() - record(b"head").encode().len(), COMPLETION_BYTES);
+    }
+
+    #[test]
+    fn a_complete_record_behind_an_incomplete_one_is_noticed() {
+        let whole = complete(&record(b"head")).encode();
+        let layout = layout_for(whole.len(), true);
+        let mut bytes = encode_front(layout, &record(b"head").encode());
+        let at = layout.slot_offset(Slot::B) as usize;
+        let slot = encode_slot(2, &whole);
+        bytes[at..at + slot.len()].copy_from_slice(&slot);
+        assert!(decode_incomplete(&bytes).unwrap().was_completed);
+        assert_eq!(decode_front(&bytes).unwrap().record.digest, [7; 32]);
+        // Another try at becoming complete: a newer incomplete head took the first one's place.
+        let slot = encode_slot(3, &record(b"newer").encode());
+        bytes[32..32 + slot.len()].copy_from_slice(&slot);
+        let front = decode_incomplete(&bytes).unwrap();
+        assert_eq!((&*front.record.head, front.was_completed), (&b"newer"[..], false));
+    }
+
+    #[test]
+    fn sums_of_zeros_are_blocks_that_are_not_here() {
+        let trailer = [[0; 32], [1; 32], [0; 32]].concat();
+        let length = 2 * BLOCK_BYTES + 1;
+        assert_eq!(
+            decode_blocks(&trailer, length).unwrap(),
+            [Block::Missing, Block::Unchecked([1; 32]), Block::Missing]
+        );
+        for wrong in [0, 1, BLOCK_BYTES, 2 * BLOCK_BYTES, 3 * BLOCK_BYTES + 1, u64::MAX] {
+            assert_eq!(decode_blocks(&trailer, wrong), None, "{wrong}");
+        }
+        assert_eq!(decode_blocks(&trailer[1..], length), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_record_reads_back(
+            url in ".{0,60}",
+            variant in proptest::collection::vec(any::<u8>(), 0..40),
+            head in proptest::collection::vec(any::<u8>(), 0..300),
+            begun_at_ms: u64,
+            complete_length: u64,
+            is_large: bool,
+        ) {
+            let record = IncompleteRecord { url: url.into(), variant: variant.into(), head: head.into(), begun_at_ms, complete_length };
+            let encoded = record.encode();
+            let layout = layout_for(encoded.len() + COMPLETION_BYTES, is_large);
+            prop_assert!(layout.fits(encoded.len() + COMPLETION_BYTES));
+            prop_assert_eq!(decode_incomplete(&encode_front(layout, &encoded)).unwrap().record, record);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), length: u64) {
+            let _ = decode_incomplete(&bytes);
+            let _ = IncompleteRecord::decode(&bytes);
+            let _ = decode_blocks(&bytes, length);
+        }
+    }
+}

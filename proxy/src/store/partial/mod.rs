@@ -18,6 +18,7 @@ mod find;
 mod front;
 mod part;
 mod parts;
+mod verify;
 
 use std::io;
 use std::sync::Arc;

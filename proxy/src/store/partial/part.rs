@@ -17,7 +17,7 @@ use super::super::name::FileName;
 use super::super::record::{Damage, Layout, Slot};
 use super::super::sums::{BLOCK_BYTES, block_sum, trailer_bytes};
 use super::blocks::{Block, Blocks, Sum};
-use super::front::{IncompleteRecord, MISSING, decode_blocks, decode_incomplete, sum_offset};
+use super::front::{IncompleteRecord, decode_blocks, decode_incomplete, sum_offset};
 
 /// One incomplete response. All who use it share this; it goes on being readable when its name is gone.
 pub(crate) struct Part {
@@ -39,6 +39,15 @@ pub(crate) struct Part {
 enum Head {
     Written(StoredHeadParts),
     Restored(Arc<StoredHead>, u64),
+}
+
+impl Head {
+    fn parts(&self) -> &StoredHeadParts {
+        match self {
+            Self::Written(parts) => parts,
+            Self::Restored(head, _) => head.parts(),
+        }
+    }
 }
 
 /// What whoever writes to the file must know. One writes at a time, so that of two who bring the same block in different
@@ -139,14 +148,19 @@ impl Part {
     /// Its head under the rules of now, which `restore` knows and whose number is `rules`.
     pub(crate) fn restored_head(&self, restore: &impl Restore, rules: u64) -> Arc<StoredHead> {
         let mut head = self.head();
-        let parts = match &*head {
-            Head::Restored(head, of) if *of == rules => return Arc::clone(head),
-            Head::Restored(head, _) => head.parts().clone(),
-            Head::Written(parts) => parts.clone(),
-        };
-        let restored = Arc::new(restore(parts));
+        if let Head::Restored(head, of) = &*head
+            && *of == rules
+        {
+            return Arc::clone(head);
+        }
+        let restored = Arc::new(restore(head.parts().clone()));
         *head = Head::Restored(Arc::clone(&restored), rules);
         restored
+    }
+
+    /// Its head as it is written down.
+    pub(crate) fn head_parts(&self) -> StoredHeadParts {
+        self.head().parts().clone()
     }
 
     /// Its newest head that the file holds, with the number of its rules; none before it was first restored.
@@ -154,14 +168,6 @@ impl Part {
         match &*self.head() {
             Head::Restored(head, rules) => Some((Arc::clone(head), *rules)),
             Head::Written(_) => None,
-        }
-    }
-
-    /// Its newest head as it is written down.
-    pub(crate) fn head_parts(&self) -> StoredHeadParts {
-        match &*self.head() {
-            Head::Restored(head, _) => head.parts().clone(),
-            Head::Written(parts) => parts.clone(),
         }
     }
 
@@ -211,45 +217,38 @@ impl Part {
         if let Some(offset) = sum_offset(self.layout, self.complete_length, block) {
             disk.write_at(&self.file, &sum, offset)?;
         }
-        self.blocks.written(block, sum);
+        self.blocks.set(block, Block::Checked(sum));
         Ok(())
     }
 
-    /// Reads a whole block and compares it with its sum. One that is not right is missing from then on. Waits for the disk.
+    /// Reads a whole block and compares it with its sum. One that is not right is missing from then on; its sum stays in the
+    /// file until it is written anew, and would be found wrong again. Waits for the disk.
     pub(crate) fn read_checked(&self, block: u64) -> io::Result<Bytes> {
-        let (Block::Unchecked(sum) | Block::Checked(sum)) = self.blocks.get(block) else {
+        let known = self.blocks.get(block);
+        let (Block::Unchecked(sum) | Block::Checked(sum)) = known else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let mut bytes = vec![0; usize::try_from(self.blocks.length_of(block)).expect("a block fits memory")];
         let read = self.files.disk.read_at(&self.file, &mut bytes, self.layout.body_offset + block * BLOCK_BYTES)?;
         bytes.truncate(read);
         if block_sum(block, self.complete_length, [&bytes[..]]) == sum {
-            self.blocks.found_right(block, sum);
+            self.blocks.change(block, known, Block::Checked(sum));
             return Ok(bytes.into());
         }
-        if self.blocks.found_wrong(block, sum) {
-            self.forget_sum(block);
-        }
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    /// Takes the sum of a block that is not right out of the file, as far as the disk lets us: the next comparison would
-    /// find the same.
-    fn forget_sum(&self, block: u64) {
+        self.blocks.change(block, known, Block::Missing);
         tracing::info!(
             file = self.name.file_name(),
             block,
             "a block of a partly stored response is not right; it will be fetched again"
         );
-        if let Some(offset) = sum_offset(self.layout, self.complete_length, block) {
-            let _ = self.files.disk.write_at(&self.file, &MISSING, offset);
-        }
+        Err(io::ErrorKind::NotFound.into())
     }
 
     /// Up to `max` bytes of a held block; waits for the disk where it must.
     pub(crate) fn read_at(&self, offset: u64, max: usize) -> io::Result<Bytes> {
         let block = offset / BLOCK_BYTES;
-        match self.blocks.get(block) {
+        let known = self.blocks.get(block);
+        match known {
             Block::Missing => Err(io::ErrorKind::NotFound.into()),
             Block::Unchecked(_) => {
                 let bytes = self.read_checked(block)?;
@@ -259,7 +258,7 @@ impl Part {
             Block::Checked(_) => {
                 let mut bytes = vec![0; self.length(offset, max)];
                 let read = self.files.disk.read_at(&self.file, &mut bytes, self.layout.body_offset + offset)?;
-                self.took(block, bytes, read)
+                self.took(block, known, bytes, read)
             }
         }
     }
@@ -267,13 +266,14 @@ impl Part {
     /// The same, when it needs no thread that may wait for the disk.
     pub(crate) fn read_now(&self, offset: u64, max: usize) -> Option<io::Result<Bytes>> {
         let block = offset / BLOCK_BYTES;
-        match self.blocks.get(block) {
+        let known = self.blocks.get(block);
+        match known {
             Block::Missing => Some(Err(io::ErrorKind::NotFound.into())),
             Block::Unchecked(_) => None,
             Block::Checked(_) => {
                 let mut bytes = vec![0; self.length(offset, max)];
                 match self.files.disk.read_now(&self.file, &mut bytes, self.layout.body_offset + offset)? {
-                    Ok(read) => Some(self.took(block, bytes, read)),
+                    Ok(read) => Some(self.took(block, known, bytes, read)),
                     Err(error) => Some(Err(error)),
                 }
             }
@@ -281,9 +281,9 @@ impl Part {
     }
 
     /// What was read. Nothing at all of a held block means that somebody cut the file.
-    fn took(&self, block: u64, mut bytes: Vec<u8>, read: usize) -> io::Result<Bytes> {
+    fn took(&self, block: u64, known: Block, mut bytes: Vec<u8>, read: usize) -> io::Result<Bytes> {
         if read == 0 && !bytes.is_empty() {
-            self.blocks.lost(block);
+            self.blocks.change(block, known, Block::Missing);
             return Err(io::ErrorKind::NotFound.into());
         }
         bytes.truncate(read);
