@@ -11,6 +11,10 @@ use super::blocks::{Block, Sum};
 /// What an incomplete record ends in. A complete one ends in 32 bytes of hash, so no bytes read as both.
 const MARK: &[u8; 10] = b"incomplete";
 
+/// The longest body that a record may speak of: 16 times what can be configured, so that whatever stands in a damaged file,
+/// its sums take 32 MiB at most.
+const COMPLETE_LENGTH_MAX: u64 = 1 << 40;
+
 /// By how much the record grows when it becomes complete.
 pub(crate) const COMPLETION_BYTES: usize = SUM_BYTES - MARK.len();
 
@@ -61,7 +65,7 @@ impl IncompleteRecord {
         let variant = from.bytes()?.into();
         let head = from.bytes()?.into();
         let begun_at_ms = from.u64()?;
-        let complete_length = from.u64()?;
+        let complete_length = from.u64().filter(|&length| length <= COMPLETE_LENGTH_MAX)?;
         let is_marked = from.take(MARK.len())? == MARK;
         (is_marked && from.is_empty()).then_some(Self { url, variant, head, begun_at_ms, complete_length })
     }
@@ -95,7 +99,7 @@ pub(crate) fn sum_offset(layout: Layout, complete_length: u64, block: u64) -> Op
 }
 
 /// What stands in the trailer for a block that is not here. That a block has this sum will not happen.
-const MISSING: Sum = [0; SUM_BYTES];
+pub(crate) const MISSING: Sum = [0; SUM_BYTES];
 
 #[cfg(test)]
 mod tests {
@@ -139,6 +143,16 @@ mod tests {
     }
 
     #[test]
+    fn no_record_speaks_of_more_than_there_can_be() {
+        for (complete_length, is_read) in
+            [(COMPLETE_LENGTH_MAX, true), (COMPLETE_LENGTH_MAX + 1, false), (u64::MAX, false)]
+        {
+            let record = IncompleteRecord { complete_length, ..record(b"head") };
+            assert_eq!(IncompleteRecord::decode(&record.encode()).is_some(), is_read, "{complete_length}");
+        }
+    }
+
+    #[test]
     fn a_complete_record_behind_an_incomplete_one_is_noticed() {
         let whole = complete(&record(b"head")).encode();
         let layout = layout_for(whole.len(), true);
@@ -176,7 +190,7 @@ mod tests {
             variant in proptest::collection::vec(any::<u8>(), 0..40),
             head in proptest::collection::vec(any::<u8>(), 0..300),
             begun_at_ms: u64,
-            complete_length: u64,
+            complete_length in 0..=COMPLETE_LENGTH_MAX,
             is_large: bool,
         ) {
             let record = IncompleteRecord { url: url.into(), variant: variant.into(), head: head.into(), begun_at_ms, complete_length };
