@@ -40,6 +40,12 @@ impl EntityTag {
         self.opaque == other.opaque
     }
 
+    /// The same tag without the promise of equal bytes.
+    #[must_use]
+    pub fn weakened(&self) -> Self {
+        Self { weak: true, ..self.clone() }
+    }
+
     /// The tag as a field value.
     pub fn to_value(&self) -> HeaderValue {
         let mut text = Vec::with_capacity(self.opaque.len() + 4);

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use http::StatusCode;
 use http::header::{
-    ACCEPT_ENCODING, AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap,
-    HeaderName, LAST_MODIFIED, VARY,
+    ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
+    EXPIRES, HeaderMap, HeaderName, LAST_MODIFIED, VARY,
 };
 
 use crate::entity_tag::EntityTag;
@@ -98,6 +98,13 @@ pub(crate) fn updated(
         crate::site_rule::anonymise_response(&mut fields); // deviation `set-cookie`
     }
     crate::hop_by_hop::remove_hop_by_hop(&mut fields);
+    if !crate::school::speaks_for_all(request, &fields) {
+        // Told to a cookie's owner: whatever else it says may be about him.
+        let others: Vec<_> = fields.keys().filter(|name| !ABOUT_FRESHNESS.contains(name)).cloned().collect();
+        for name in others {
+            fields.remove(name);
+        }
+    }
     // What told the age of the stored response tells nothing of what is now confirmed.
     parts.headers.remove(AGE);
     if date_field(&fields, DATE, response_time).is_none() {
@@ -134,6 +141,10 @@ fn vary_objection(stored: &StoredHead, new: &HeaderMap) -> Option<NotStorable> {
     }
 }
 
+/// What a 304 to a request with a cookie may change in a response that others get, too.
+const ABOUT_FRESHNESS: [HeaderName; 7] =
+    [AGE, CACHE_CONTROL, crate::targeted::CDN_CACHE_CONTROL, DATE, ETAG, EXPIRES, LAST_MODIFIED];
+
 fn is_updated(name: &HeaderName, stored: &StoredHead, new: &HeaderMap) -> bool {
     match *name {
         // They describe the bytes that we hold, which a 304 does not carry. RFC 9111 §3.2.
@@ -148,6 +159,8 @@ fn is_updated(name: &HeaderName, stored: &StoredHead, new: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
     use crate::testing::{Asked, anonymous, at, date, fields, get, stored};
 
@@ -306,6 +319,22 @@ mod tests {
         }
         let rfc = get(&[]).rfc();
         assert!(freshened(&rfc.stored(200, &[("etag", "\"a\"")]), &rfc, &lines).headers().contains_key("set-cookie"));
+    }
+
+    #[test]
+    fn what_a_304_tells_a_cookies_owner_stays_with_him() {
+        let image =
+            [("etag", "\"a\""), ("cache-control", "max-age=1"), ("content-type", "image/png"), ("x-for", "all")];
+        let lines = [("x-for", "aigerim"), ("x-user", "aigerim"), ("cache-control", "max-age=60"), ("expires", "@60")];
+        let cookie = || get(&[("cookie", "k1=aigerim")]);
+        let new = freshened(&stored(&image), &cookie(), &lines);
+        assert_eq!((&new.headers()["x-for"], new.headers().get("x-user")), (&HeaderValue::from_static("all"), None));
+        assert!(new.is_fresh(at(158)), "its freshness counts");
+        let shared = [("x-for", "everybody"), ("cache-control", "public, max-age=60")];
+        assert_eq!(freshened(&stored(&image), &cookie(), &shared).headers()["x-for"], "everybody");
+        for asked in [get(&[]), cookie().rule(anonymous()), cookie().rfc()] {
+            assert_eq!(freshened(&stored(&image), &asked, &lines).headers()["x-for"], "aigerim");
+        }
     }
 
     #[test]

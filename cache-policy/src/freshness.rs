@@ -53,6 +53,18 @@ pub(crate) struct Basis<'a> {
     pub(crate) is_targeted: bool,
     /// The value of `Date`, or when the response came.
     pub(crate) date: SystemTime,
+    /// Whether `date` is only our own clock's word, and that clock was never set ([`is_undated`]).
+    pub(crate) is_undated: bool,
+}
+
+/// 1 January 2020: a clock that says less was never set, since this program did not exist then.
+const CLOCKS_SET_AFTER: Duration = Duration::from_secs(1_577_836_800);
+
+/// Whether a response that came at `response_time` has no date but that of a clock that was never set. An `Expires` of today
+/// would then mean half a century. (Once stored, it has a `Date` of ours.)
+pub(crate) fn is_undated(date: SystemTime, response_time: SystemTime) -> bool {
+    let is_unset = response_time < SystemTime::UNIX_EPOCH + CLOCKS_SET_AFTER;
+    is_unset && date <= response_time && elapsed(date, response_time) < Duration::from_secs(1)
 }
 
 /// The lifetime as the origin and the heuristic give it, without any rule.
@@ -72,6 +84,7 @@ pub(crate) fn lifetime(basis: &Basis<'_>, options: &Options) -> Lifetime {
     }
     if !basis.is_targeted && basis.headers.contains_key(EXPIRES) {
         return match date_field(basis.headers, EXPIRES, basis.date) {
+            _ if basis.is_undated => of(LifetimeSource::Invalid, Duration::ZERO),
             Some(expires) => of(LifetimeSource::Expires, elapsed(basis.date, expires)),
             None => of(LifetimeSource::Invalid, Duration::ZERO),
         };

@@ -1,8 +1,8 @@
 //! Fields that belong to one connection: neither stored nor forwarded. RFC 9110 §7.6.1, RFC 9111 §3.1.
 
 use http::header::{
-    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, DATE, EXPIRES, HOST, HeaderMap, HeaderName,
-    PRAGMA, VARY,
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, EXPIRES, HOST,
+    HeaderMap, HeaderName, PRAGMA, SET_COOKIE, VARY,
 };
 
 use crate::field;
@@ -23,18 +23,21 @@ pub const HOP_BY_HOP: [HeaderName; 11] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Fields that `Connection` cannot remove: caches and framing depend on them end to end, so naming one there is an
-/// error (RFC 9110 §7.6.1) or an attack.
-const NEVER_HOP_BY_HOP: [HeaderName; 10] = [
+/// Fields that `Connection` cannot remove: what may be shared, and how the content is read, depends on them end to end,
+/// so naming one there is an error (RFC 9110 §7.6.1) or an attack.
+const NEVER_HOP_BY_HOP: [HeaderName; 13] = [
     AGE,
     CACHE_CONTROL,
     crate::targeted::CDN_CACHE_CONTROL,
     CONTENT_ENCODING,
     CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
     DATE,
     EXPIRES,
     HOST,
     PRAGMA,
+    SET_COOKIE,
     VARY,
 ];
 

@@ -65,6 +65,7 @@ mod options;
 mod range;
 mod request;
 mod reuse;
+mod same_tag;
 pub mod school;
 mod site_rule;
 mod stale;
@@ -98,6 +99,8 @@ pub use options::{Options, Profile};
 pub use range::{ByteRange, ContentRange, GAP_MAX, RANGES_MAX, RangePlan, RangeSpec, parse_range, resolve_range};
 pub use request::{Pass, PresentedRequest, may_share};
 pub use reuse::{Lookup, look_up};
+pub use same_tag::{contradicts, share_a_tag, weaken_tag, without_dependent_range};
+pub use school::speaks_for_all;
 
 pub use site_rule::{Overrode, SiteRule, anonymise_request, anonymise_response};
 pub use stale::{StaleCause, StalePermission, StaleUse, stale_allowed};

@@ -18,7 +18,7 @@ use crate::options::Options;
 use crate::request::{Pass, PresentedRequest};
 use crate::site_rule::{SiteRule, sets_cookie};
 use crate::storable::{Kept, NotStorable};
-use crate::stored_head::StoredHead;
+use crate::stored_head::{StoredHead, effective_directives};
 
 /// One difference between the school profile and RFC 9111.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub const DEVIATIONS: [Deviation; 9] = [
     Deviation {
         name: "cookie-reused",
         does: "a request with such a cookie reuses only what is public or s-maxage, or, if it is no page or data \
-               (HTML, JSON, XML), what was asked for without a cookie and has explicit freshness; while the origin \
+               (text, JSON, XML) and no error or redirect, what was asked for without a cookie and has explicit freshness; while the origin \
                cannot be reached, also what was asked for without a cookie",
         rfc: "RFC 9111 gives cookies no meaning without Vary",
         lifted_by_anonymous: true,
@@ -138,7 +138,8 @@ pub(crate) fn check_error(
     let date = date_field(kept.headers, DATE, SystemTime::UNIX_EPOCH);
     let has_directive = kept.directives.s_maxage.is_present() || kept.directives.max_age.is_present();
     let (status, headers, directives) = (kept.status, kept.headers, kept.directives);
-    let basis = Basis { status, headers, directives, is_targeted, date: date.unwrap_or(SystemTime::UNIX_EPOCH) };
+    let date_or_epoch = date.unwrap_or(SystemTime::UNIX_EPOCH);
+    let basis = Basis { status, headers, directives, is_targeted, date: date_or_epoch, is_undated: false };
     let lifetime = freshness::lifetime(&basis, request.options);
     let is_known = has_directive || date.is_some();
     let has_freshness = is_known && lifetime.source.is_explicit() && lifetime.duration > Duration::ZERO;
@@ -154,8 +155,19 @@ pub(crate) fn may_reuse_with_cookie(stored: &StoredHead, request: &PresentedRequ
     if !request.options.is_school() || request.rule.anonymous || !request.cookies.may_decide_content() {
         return true;
     }
+    let is_plain_file = || stored.status().is_success() && !is_page_or_data(stored.headers());
     is_declared_shared(stored.directives())
-        || (is_guests_copy(stored) && stored.has_explicit_freshness() && !is_page_or_data(stored.headers()))
+        || (is_guests_copy(stored) && stored.has_explicit_freshness() && is_plain_file())
+}
+
+/// Whether an answer with these fields tells something about what *others* get: not when it answers a request that passes
+/// by the cache, nor one with a cookie that may have decided it, unless it is declared shared.
+pub fn speaks_for_all(request: &PresentedRequest<'_>, headers: &HeaderMap) -> bool {
+    if crate::may_share(request).is_err() {
+        return false;
+    }
+    let is_shared = || is_declared_shared(&effective_directives(headers, request.options).0);
+    !request.options.is_school() || !request.cookies.may_decide_content() || is_shared()
 }
 
 /// The exception of `cookie-reused`: what anybody gets who sends no cookie tells nobody's secret, and while the origin
@@ -169,15 +181,15 @@ fn is_declared_shared(directives: &ResponseDirectives) -> bool {
     directives.public || directives.s_maxage.value().is_some()
 }
 
-/// HTML, JSON, XML and what names no type: where a login shows. Pictures, styles, scripts and films are not.
+/// Text, JSON, XML and what names no type: where a login shows. Pictures, styles, scripts, subtitles and films are not.
 fn is_page_or_data(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else { return true };
     let media_type = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
     let media_type = String::from_utf8_lossy(media_type).to_ascii_lowercase();
     match media_type.as_str() {
-        "image/svg+xml" => false,
-        "" | "text/html" => true,
-        other => ["json", "xml"].iter().any(|end| other.ends_with(end)),
+        "image/svg+xml" | "text/css" | "text/javascript" | "text/vtt" => false,
+        "" => true,
+        other => other.starts_with("text/") || ["json", "xml"].iter().any(|end| other.ends_with(end)),
     }
 }
 

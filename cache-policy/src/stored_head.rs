@@ -103,7 +103,8 @@ impl StoredHead {
         remove_not_stored(&mut parts.headers, &directives, rule, parts.response_time);
         let headers = &parts.headers;
         let date = date_field(headers, DATE, parts.response_time).unwrap_or(parts.response_time);
-        let basis = Basis { status: parts.status, headers, directives: &directives, is_targeted, date };
+        let is_undated = freshness::is_undated(date, parts.response_time);
+        let basis = Basis { status: parts.status, headers, directives: &directives, is_targeted, date, is_undated };
         let lifetime = freshness::lifetime(&basis, options);
         let lifetime = freshness::under_rule(lifetime, &basis, rule, &mut overrode);
         let (request_time, response_time) = (parts.request_time, parts.response_time);
