@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::connection::Connection;
+use super::connection::{Connection, Protocol};
 use super::framing::Length;
 use super::pool::{Key, Pool};
 use super::shield::Slot;
@@ -45,6 +45,8 @@ pub struct OriginBody {
     content: Incoming,
     host: HostName,
     length: Length,
+    /// Whether only the end of an HTTP/2 stream says that this was all.
+    ends_with_stream: bool,
     received_bytes: u64,
     wan_bytes: WanBytes,
     idle: Idle,
@@ -78,6 +80,7 @@ impl OriginBody {
             content,
             host: held.key.host.clone(),
             length,
+            ends_with_stream: held.connection.protocol() == Protocol::Http2 && length == Length::Open,
             received_bytes: 0,
             wan_bytes,
             idle: Idle { timeout: idle_timeout, timer: None, is_waiting: false },
@@ -108,7 +111,8 @@ impl OriginBody {
     fn has_all_bytes(&self) -> bool {
         match self.length {
             Length::Known(length) => self.received_bytes == length,
-            Length::Open => true,
+            // The HTTP library takes a stream that was reset with NO_ERROR for one that came to its end; we don't.
+            Length::Open => !self.ends_with_stream || self.content.is_end_stream(),
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Which fields cross the box: the last guard before the wire.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
-};
+use bulaq_cache_policy::remove_hop_by_hop;
+use http::header::{CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, TRAILER, VIA};
 use http::{HeaderMap, HeaderValue};
 
 /// How often our own product token may be in `Via` already: a chain of parents is short, a loop is not.
@@ -11,16 +10,6 @@ pub(super) const VIA_HOPS_MAX: usize = 3;
 /// The request went round in a circle (RFC 9110 §7.6.3).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Loop;
-
-/// Fields that concern one connection only (RFC 9110 §7.6.1), besides those that `Connection` names.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    *name == CONNECTION
-        || *name == TE
-        || *name == TRANSFER_ENCODING
-        || *name == UPGRADE
-        || matches!(name.as_str(), "keep-alive" | "http2-settings")
-        || name.as_str().starts_with("proxy-")
-}
 
 /// Fields with which a client, or a box before us, says who or what is behind it, or asks for another target or
 /// method than it sent. Origins believe them, so they must neither leave nor change a shared copy.
@@ -66,19 +55,11 @@ fn never_leaves(name: &HeaderName) -> bool {
         || NEVER_LEAVE.contains(&text)
 }
 
-/// Removes the fields of one connection, those that `Connection` names included (RFC 9110 §7.6.1).
+/// Removes the fields of one connection, those that `Connection` names included (RFC 9110 §7.6.1), and whatever else is
+/// between proxies. What caches depend on stays even if `Connection` names it: an answer must not become public by that.
 pub(super) fn strip_hop_by_hop(fields: &mut HeaderMap) {
-    let named: Vec<HeaderName> = fields
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named {
-        fields.remove(name);
-    }
-    remove_where(fields, is_hop_by_hop);
+    remove_hop_by_hop(fields);
+    remove_where(fields, |name| name.as_str().starts_with("proxy-"));
 }
 
 /// Removes what no origin may see. The request path calls it before it decides, so that what is dropped here cannot have
