@@ -25,13 +25,15 @@ pub async fn schedule<S: Stack>(
     progress: &dyn Progress,
     stop: CancellationToken,
 ) {
-    let mut over: Option<SystemTime> = None; // until when nothing is left to do
+    let mut over: Option<Opening> = None; // until its end nothing is left to do
     while !stop.is_cancelled() {
         let now = night.clock().now();
-        let from = over.map_or(now, |over| over.max(now));
+        // Before its beginning the clock was set back, and what was done does not count: it may have been done a month ahead.
+        over = over.filter(|over| now >= over.opens);
+        let from = over.map_or(now, |over| over.closes.max(now));
         let Some(opening) = window.opening(from, identity) else { return };
         if is_done(night, opening) {
-            over = Some(opening.closes);
+            over = Some(opening);
             continue;
         }
         let wait = opening.starts.duration_since(now).unwrap_or_default();
@@ -45,7 +47,7 @@ pub async fn schedule<S: Stack>(
             Ok(report) => log(&report),
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "the night could not run"),
         }
-        over = Some(opening.closes);
+        over = Some(opening);
     }
 }
 

@@ -41,8 +41,9 @@ const FULL_FOR: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(crate) struct Room {
     reserved: AtomicU64,
-    /// Until when nothing can be evicted, as far as is known; in milliseconds since 1970. Zero when there was room last.
-    full_until_ms: AtomicU64,
+    /// When a look for something to evict found nothing, in milliseconds since 1970; zero when there was room last. The
+    /// beginning and not the end, so that a clock that steps back cannot make it longer.
+    full_since_ms: AtomicU64,
     /// One evicts at a time; the others wait and then find room.
     evicting: Mutex<()>,
     random: AtomicU64,
@@ -91,13 +92,14 @@ impl Shared {
         let name = stored.body.name;
         let _stripe = self.stripe(name.key.url());
         let Some(row) = self.row_on_disk(name.key) else { return false };
-        let pinned = self.index.totals().pinned_bytes(Minutes::of(self.clock.now()));
-        let added = if row.pinned_until == Minutes::default() { row.disk_bytes() } else { 0 };
+        let now = Minutes::of(self.clock.now());
+        let pinned = self.index.totals().pinned_bytes(now);
+        let added = if row.is_pinned(now) { 0 } else { row.disk_bytes() };
         let most = self.capacity() / 100 * self.options.pinned_percent_max.min(100);
         if pinned + added > most {
             return false;
         }
-        if until > row.pinned_until {
+        if until > row.pinned_until || !row.is_pinned(now) {
             self.index.change(name.key, Some(row), Some(Row { pinned_until: until, ..row }));
         }
         true
@@ -157,12 +159,13 @@ impl Shared {
     }
 
     fn is_known_full(&self) -> bool {
-        self.now_ms() < self.room.full_until_ms.load(Ordering::Acquire)
+        let since_ms = self.room.full_since_ms.load(Ordering::Acquire);
+        let passed_ms = self.now_ms().checked_sub(since_ms).map(u128::from);
+        since_ms != 0 && passed_ms.is_some_and(|passed_ms| passed_ms < FULL_FOR.as_millis())
     }
 
     fn note_full(&self) {
-        let until_ms = self.now_ms().saturating_add(u64::try_from(FULL_FOR.as_millis()).unwrap_or(u64::MAX));
-        if self.room.full_until_ms.swap(until_ms, Ordering::AcqRel) == 0 {
+        if self.room.full_since_ms.swap(self.now_ms().max(1), Ordering::AcqRel) == 0 {
             tracing::warn!(
                 "there is no room for new lessons, and nothing that may go: they are passed on and not kept; \
                  make room on the disk, or give `size` in [store] more"
@@ -171,8 +174,8 @@ impl Shared {
     }
 
     fn note_room(&self) {
-        if self.room.full_until_ms.load(Ordering::Acquire) != 0
-            && self.room.full_until_ms.swap(0, Ordering::AcqRel) != 0
+        if self.room.full_since_ms.load(Ordering::Acquire) != 0
+            && self.room.full_since_ms.swap(0, Ordering::AcqRel) != 0
         {
             tracing::info!("there is room for new lessons again");
         }
@@ -239,9 +242,9 @@ impl Shared {
             // Not in a complete index: nobody will ask for it.
             Some(_) => Row { stored_at: Minutes::default(), ..self.row_of_file(name)? },
             // Pins are in the index alone: until it is complete, what is young may be pinned.
-            None => self.row_of_file(name).filter(|row| row.stored_at.0 + DAY_MINUTES < now.0)?,
+            None => self.row_of_file(name).filter(|row| !is_young(row.stored_at, now))?,
         };
-        if row.pinned_until > now {
+        if row.is_pinned(now) {
             return None;
         }
         let usage = self.recency.of(&name.key);
@@ -276,6 +279,11 @@ const DAY_MINUTES: u32 = 24 * 60;
 /// How much sooner a large file goes than a small one.
 fn size_weight(file_bytes: u64) -> u64 {
     u64::from(1 + (file_bytes / 4096 + 1).ilog2())
+}
+
+/// Whether something was stored within the last day. What comes from the future was not: the clock was wrong then or is now.
+fn is_young(stored_at: Minutes, now: Minutes) -> bool {
+    now.0.checked_sub(stored_at.0).is_some_and(|age| age <= DAY_MINUTES)
 }
 
 struct Candidate {

@@ -30,6 +30,11 @@ impl Minutes {
         Self(u32::try_from(since.as_secs() / 60).unwrap_or(u32::MAX))
     }
 
+    /// The latest end that a pin set now can have.
+    pub(crate) fn pins_end_by(self) -> Self {
+        Self(self.0.saturating_add(PIN_MINUTES_MAX))
+    }
+
     pub(crate) fn of_millis(since_1970: u64) -> Self {
         Self(u32::try_from(since_1970 / 60_000).unwrap_or(u32::MAX))
     }
@@ -39,6 +44,10 @@ impl Minutes {
 const ROW_BYTES: usize = 44;
 const SUMMED_BYTES: usize = ROW_BYTES - 4;
 
+/// The longest pin, two days: a night's pages stay for the day after it. After the clock was set back, what was pinned
+/// before must not keep its place until that time comes again.
+const PIN_MINUTES_MAX: u32 = 2 * 24 * 60;
+
 /// Files take whole blocks; so does our account of them.
 const BLOCK_BYTES: u64 = 4096;
 
@@ -46,6 +55,11 @@ impl Row {
     /// What the file takes of the disk.
     pub(crate) fn disk_bytes(&self) -> u64 {
         self.file_bytes.next_multiple_of(BLOCK_BYTES)
+    }
+
+    /// Whether it must not be evicted now. A pin that ends further ahead than pins are made for was set by another clock.
+    pub(crate) fn is_pinned(&self, now: Minutes) -> bool {
+        self.pinned_until > now && self.pinned_until <= now.pins_end_by()
     }
 
     pub(crate) fn encode(&self) -> [u8; ROW_BYTES] {

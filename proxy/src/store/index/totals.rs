@@ -40,9 +40,9 @@ impl Totals {
         }
     }
 
-    /// Bytes whose pin has not ended.
+    /// Bytes that are pinned now ([`Row::is_pinned`]).
     pub(crate) fn pinned_bytes(&self, now: Minutes) -> u64 {
-        self.pinned.range(now..).filter(|(until, _)| **until > now).map(|(_, bytes)| bytes).sum()
+        self.pinned.range(now..=now.pins_end_by()).filter(|(until, _)| **until > now).map(|(_, bytes)| bytes).sum()
     }
 }
 

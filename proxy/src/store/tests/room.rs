@@ -36,7 +36,7 @@ async fn the_store_never_grows_past_its_cap() {
     let median = left[left.len() / 2];
     assert!(median > 200, "the old ones went first: {median}");
     assert!(matches!(
-        store.begin(&key(&url(1)), head("\"1\""), Some(100 * 4096 + 1)).err(),
+        store.begin(&key(&url(1)), head("\"1\""), Some(100 * 4096 + 1), store.rules()).err(),
         Some(StoreRefusal::TooLarge { .. })
     ));
 }
@@ -105,7 +105,7 @@ async fn with_everything_pinned_nothing_more_is_stored_and_nothing_fails() {
     let refusal = try_fill(&store, &url(11), head("\"1\""), &body(9000, 1)).await.unwrap_err();
     assert!(matches!(refusal, StoreRefusal::NoRoom), "{refusal}");
     // Whoever comes next is told at the beginning, and nobody looks through the folders again for a while.
-    let refused = store.begin(&key(&url(12)), head("\"1\""), Some(9000)).map(drop);
+    let refused = store.begin(&key(&url(12)), head("\"1\""), Some(9000), store.rules()).map(drop);
     assert!(matches!(refused, Err(StoreRefusal::NoRoom)), "{refused:?}");
     assert_eq!(found(&store, 0..9).await.len(), 9);
 }
@@ -118,14 +118,14 @@ async fn a_long_body_of_unknown_length_makes_room_as_it_grows() {
         at.clock.advance(Duration::from_secs(60));
         fill(&store, &url(page), &body(MIB, 1)).await;
     }
-    let mut fill = store.begin(&key("http://a.kz/film"), head("\"1\""), None).unwrap();
+    let mut fill = store.begin(&key("http://a.kz/film"), head("\"1\""), None, store.rules()).unwrap();
     for _ in 0..10 {
         fill.append(body(MIB, 7)).await.unwrap();
     }
     fill.finish().await.unwrap();
     assert!(store.usage().bytes <= 24 << 20);
     assert_eq!(served(&store, "http://a.kz/film").await.map(|body| body.len()), Some(10 * MIB));
-    let mut endless = store.begin(&key("http://a.kz/endless"), head("\"1\""), None).unwrap();
+    let mut endless = store.begin(&key("http://a.kz/endless"), head("\"1\""), None, store.rules()).unwrap();
     let mut refusal = None;
     for _ in 0..30 {
         if let Err(refused) = endless.append(body(MIB, 7)).await {
@@ -170,7 +170,7 @@ async fn a_full_disk_refuses_and_what_is_stored_is_served() {
             assert!(served(&store, &url(0)).await == Some(body(bytes, 1)), "{operation:?}");
         }
         let stored = find(&store, &url(0)).await[0].clone();
-        let freshened = store.freshen(&stored, head("\"3\"")).await;
+        let freshened = store.freshen(&stored, head("\"3\""), store.rules()).await;
         assert_eq!(etag_of(&freshened), "\"3\"", "the answer can be given all the same");
         store.forget_memory();
         assert!(served(&store, &url(0)).await == Some(body(bytes, 1)), "{operation:?}");
@@ -193,4 +193,34 @@ async fn a_write_that_stops_half_way_leaves_nothing() {
         fill(&store, &url(0), &body(bytes, 1)).await;
         assert!(store.usage().bytes > usage.bytes);
     }
+}
+
+/// After a step back of the clock neither a pin nor a full store may last until that time comes again.
+#[tokio::test]
+async fn a_clock_that_steps_back_holds_no_place() {
+    const MONTH: Duration = Duration::from_secs(30 * 86_400);
+    const DAY: Duration = Duration::from_secs(86_400);
+    let at = Box::with(|options| {
+        options.bytes_max = 10 * 4096;
+        options.pinned_percent_max = 100;
+    });
+    let store = at.open_ready();
+    at.clock.advance(MONTH);
+    for page in 0..9 {
+        let stored = fill(&store, &url(page), &body(2000, 1)).await;
+        store.pin_until(&stored, at.clock.now() + DAY).await;
+    }
+    fill(&store, &url(9), &body(2000, 1)).await;
+    let refusal = try_fill(&store, &url(10), head("\"1\""), &body(9000, 1)).await.unwrap_err();
+    assert!(matches!(refusal, StoreRefusal::NoRoom), "{refusal}");
+    assert_eq!(store.usage().pinned_bytes, 9 * 4096);
+
+    at.clock.set(at.clock.now() - MONTH);
+    assert_eq!(store.usage().pinned_bytes, 0, "pins of another time");
+    let stored = fill(&store, &url(11), &body(9000, 1)).await;
+    assert!(store.pin_until(&stored, at.clock.now() + DAY).await, "the next night pins what it needs");
+    let left = found(&store, 0..9).await;
+    let again = find(&store, &url(left[0])).await[0].clone();
+    assert!(store.pin_until(&again, at.clock.now() + DAY).await);
+    assert_eq!(store.usage().pinned_bytes, (3 + 1) * 4096, "also what was pinned in the other time");
 }
