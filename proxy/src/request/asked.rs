@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Empty};
 use super::target::TargetUri;
 use super::{Arrival, Context, Refusal, RequestBody};
 use crate::origin::remove_what_never_leaves;
+use crate::store::Rules;
 
 /// A request with its permit: what it wants, under which rule, and its key in the cache.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Asked {
     pub permit: Permit,
     /// What the rule says about storing and reuse.
     pub rule: SiteRule,
+    /// Which list that rule is of, or an older one: what is derived from it is not remembered past an edit of the list.
+    pub rules: Rules,
     /// The method.
     pub method: Method,
     /// The target URI without the parameters that the rule ignores: the same for the key and for the origin.
@@ -40,6 +43,7 @@ impl Asked {
     /// # Errors
     /// [`Refusal::NotListed`]: nothing was connected to, and nothing will be.
     pub fn new(context: &Context, parts: Parts, arrival: Arrival, mut target: TargetUri) -> Result<Self, Refusal> {
+        let rules = context.store.rules(); // before the list, so that it is never taken for a newer one
         let list = context.allowlist.load();
         let path_and_query = target.path_and_query.as_str();
         let permit = list.permit(target.scheme, &target.host, target.port, &parts.method, path_and_query)?;
@@ -56,7 +60,7 @@ impl Asked {
         if rule.anonymous || is_counted_only(&parts.method, &headers, &context.options.policy) {
             anonymise_request(&mut headers);
         }
-        Ok(Self { arrival, permit, rule, method: parts.method, uri, headers, key })
+        Ok(Self { arrival, permit, rule, rules, method: parts.method, uri, headers, key })
     }
 
     /// The request as the policy sees it.

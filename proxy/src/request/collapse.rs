@@ -64,6 +64,8 @@ struct Flying {
     landed: watch::Receiver<Option<Landed>>,
     /// Everybody who waits holds it too, and is counted by it.
     waiting: Arc<()>,
+    /// Whether nobody may follow it.
+    is_alone: bool,
 }
 
 /// One who looks for a place among the requests for its key.
@@ -85,8 +87,8 @@ pub enum Place {
     Lead(Lead),
     /// Another asks; this waits.
     Follow(Follow),
-    /// The key was not storable a moment ago: everybody asks alone.
-    Alone,
+    /// The key was not storable a moment ago: everybody asks alone, with a lead that nobody follows.
+    Alone(Lead),
 }
 
 /// A request on its way, as [`Flights::invalidate_if`] shows it.
@@ -97,11 +99,12 @@ pub struct OnItsWay<'a> {
     pub headers: Option<&'a HeaderMap>,
 }
 
-/// The one request that asks the origin for a key.
+/// A request that asks the origin for a key.
 #[derive(Debug)]
 pub struct Lead {
-    /// `None` for a request that flies alone.
-    registered: Option<(Arc<Flights>, CacheKey)>,
+    flights: Arc<Flights>,
+    key: CacheKey,
+    is_alone: bool,
     begun: Instant,
     landed: watch::Sender<Option<Landed>>,
     waiting: Arc<()>,
@@ -136,7 +139,7 @@ impl Flights {
     pub fn join(self: &Arc<Self>, seeker: &Seeker<'_>) -> Place {
         let key = &seeker.asked.key;
         if self.passing.holds(&(key.clone(), has_cookies(seeker.presented))) {
-            return Place::Alone;
+            return Place::Alone(self.alone(seeker.asked));
         }
         let mut shard = self.shard(key);
         let flights = shard.entry(key.clone()).or_default();
@@ -146,13 +149,23 @@ impl Flights {
             let (landed, _waits) = (flying.landed.clone(), flying.waiting.clone());
             return Place::Follow(Follow { begun: flying.begun, landed, _waits });
         }
-        if flights.len() >= FLIGHTS_PER_KEY_MAX {
-            return Place::Alone;
+        if flights.iter().filter(|flying| !flying.is_alone).count() >= FLIGHTS_PER_KEY_MAX {
+            return Place::Alone(self.enter(flights, seeker.asked, true));
         }
+        Place::Lead(self.enter(flights, seeker.asked, false))
+    }
+
+    /// A lead that nobody can follow. What puts its key out of date reaches it as well.
+    pub fn alone(self: &Arc<Self>, asked: &Arc<Asked>) -> Lead {
+        self.enter(self.shard(&asked.key).entry(asked.key.clone()).or_default(), asked, true)
+    }
+
+    fn enter(self: &Arc<Self>, flights: &mut Vec<Flying>, asked: &Arc<Asked>, is_alone: bool) -> Lead {
         let (landed, flight) = watch::channel(None);
         let (begun, waiting) = (Instant::now(), Arc::default());
-        flights.push(Flying { asked: seeker.asked.clone(), begun, landed: flight, waiting: Arc::clone(&waiting) });
-        Place::Lead(Lead { registered: Some((self.clone(), key.clone())), begun, landed, waiting })
+        let held = Arc::clone(&waiting);
+        flights.push(Flying { asked: asked.clone(), begun, landed: flight, waiting: held, is_alone });
+        Lead { flights: self.clone(), key: asked.key.clone(), is_alone, begun, landed, waiting }
     }
 
     /// Remembers for a while that responses to such requests for this key are not storable.
@@ -203,7 +216,10 @@ impl Flights {
     /// How many requests wait at the moment for what one to the origin brings, those who began it among them.
     pub fn waiting(&self) -> usize {
         let locked = self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner));
-        locked.map(|shard| shard.values().flatten().map(|flying| waiting(&flying.waiting)).sum::<usize>()).sum()
+        let shared = |flying: &&Flying| !flying.is_alone;
+        locked
+            .map(|shard| shard.values().flatten().filter(shared).map(|flying| waiting(&flying.waiting)).sum::<usize>())
+            .sum()
     }
 
     fn shard(&self, key: &CacheKey) -> MutexGuard<'_, HashMap<CacheKey, Vec<Flying>>> {
@@ -247,6 +263,9 @@ impl Seeker<'_> {
         let landed: Vec<Option<Landed>> = flights.iter().map(|flying| flying.landed.borrow().clone()).collect();
         let heads: Vec<&StoredHead> = landed.iter().flatten().filter_map(Landed::head).collect();
         flights.iter().zip(&landed).find_map(|(flying, landed)| {
+            if flying.is_alone || flying.asked.rules != self.asked.rules {
+                return None;
+            }
             let fits = match landed {
                 None => self.may_get_the_same_as(flying, &heads),
                 Some(Landed::NotShared(_)) => false,
@@ -276,11 +295,6 @@ pub fn may_join(head: &StoredHead, presented: &PresentedRequest<'_>, now: System
 }
 
 impl Lead {
-    /// A lead that nobody can follow.
-    pub fn alone() -> Self {
-        Self { registered: None, begun: Instant::now(), landed: watch::channel(None).0, waiting: Arc::default() }
-    }
-
     /// A receiver for the one who started the flight.
     pub fn follow(&self) -> Follow {
         Follow { begun: self.begun, landed: self.landed.subscribe(), _waits: self.waiting.clone() }
@@ -288,17 +302,14 @@ impl Lead {
 
     /// Whether somebody besides the one who started it waits.
     pub fn has_followers(&self) -> bool {
-        self.registered.is_some() && waiting(&self.waiting) > 1
+        !self.is_alone && waiting(&self.waiting) > 1
     }
 
     /// Whether nothing has put its key out of date since it began ([`Flights::invalidate`]).
     pub fn is_current(&self) -> bool {
-        let Some((flights, key)) = &self.registered else { return true };
-        flights.shard(key).get(key).is_some_and(|flights| flights.iter().any(|flying| self.is_mine(flying)))
-    }
-
-    fn is_mine(&self, flying: &Flying) -> bool {
-        flying.landed.same_channel(&self.landed.subscribe())
+        let mine = self.landed.subscribe();
+        let shard = self.flights.shard(&self.key);
+        shard.get(&self.key).into_iter().flatten().any(|flying| flying.landed.same_channel(&mine))
     }
 
     /// Tells all who wait what came of it. The key stays taken until the lead is dropped, so that those who come
@@ -310,13 +321,13 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        let Some((flights, key)) = &self.registered else { return };
-        let mut shard = flights.shard(key);
+        let mine = self.landed.subscribe();
+        let mut shard = self.flights.shard(&self.key);
         // Once it is out of date, others may be there.
-        if let Some(flights) = shard.get_mut(key) {
-            flights.retain(|flying| !self.is_mine(flying));
+        if let Some(flights) = shard.get_mut(&self.key) {
+            flights.retain(|flying| !flying.landed.same_channel(&mine));
             if flights.is_empty() {
-                shard.remove(key);
+                shard.remove(&self.key);
             }
         }
     }

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use bulaq_allowlist::Traffic;
 use bulaq_cache_policy::{
-    Conditional, Freshening, NotStorable, PresentedRequest, StaleCause, StoredHead, freshen, stale_allowed, storable,
+    Conditional, Freshening, NotStorable, PresentedRequest, StaleCause, StoredHead, contradicts, freshen,
+    stale_allowed, storable, weaken_tag,
 };
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -78,6 +79,18 @@ pub enum LeadersShare {
     Reader(Reader),
     /// The same of one that is stored in parts.
     Parts(Box<combine::Reader>),
+    /// The stored response, which the origin confirmed to the leader and lets nobody else have any more.
+    Confirmed(Arc<StoredResponse>),
+}
+
+/// What a 304 says of the stored response.
+enum Confirmed {
+    /// It may be used, by all who wait.
+    ForAll(Landed),
+    /// It may be used for this one answer, and no longer be stored, for this reason.
+    ForLeader(Arc<StoredResponse>, &'static str),
+    /// Nothing: it speaks of another representation.
+    Other,
 }
 
 /// What a night fetched, or found to be there and good, stays for the day that follows, whatever else comes in.
@@ -144,8 +157,11 @@ pub async fn fly(
     {
         let _tally = flight.tally(response);
         match flight.validated(response.headers(), request_time).await {
-            Some(landed) => return flight.lead.land(landed),
-            None => {
+            Confirmed::ForAll(landed) => return flight.lead.land(landed),
+            Confirmed::ForLeader(stored, reason) => {
+                return flight.for_leader_alone(LeadersShare::Confirmed(stored), reason);
+            }
+            Confirmed::Other => {
                 // The origin means another representation than ours: ask once more, without conditions.
                 flight.conditional = None;
                 flight.wanted = flight.wanted.map(|wanted| Wanted { known: None, ..wanted });
@@ -186,26 +202,27 @@ impl Flight {
         WanTally::of(&self.context, &self.asked, response)
     }
 
-    /// What a 304 made of the stored response; none when it speaks of another representation.
-    async fn validated(&self, not_modified: &HeaderMap, request_time: SystemTime) -> Option<Landed> {
+    /// What a 304 made of the stored response.
+    async fn validated(&self, not_modified: &HeaderMap, request_time: SystemTime) -> Confirmed {
         let presented = self.asked.presented(&self.context.options.policy);
         if let Some(known) = self.known() {
             let is_confirmed = combine::confirmed(&self.context, &presented, known, not_modified, request_time).await;
-            return is_confirmed.then(|| Landed::Parts(Landing::of(known, By::Confirmation)));
+            let landed = || Landed::Parts(Landing::of(known, By::Confirmation));
+            return if is_confirmed { Confirmed::ForAll(landed()) } else { Confirmed::Other };
         }
-        let stored = self.stored.as_ref()?;
+        let Some(stored) = &self.stored else { return Confirmed::Other };
         let now = self.context.clock.now();
         match freshen(&stored.head, &presented, not_modified, request_time, now) {
             Freshening::Freshened(head) => {
-                let stored = self.context.store.freshen(stored, *head).await;
+                let stored = self.context.store.freshen(stored, *head, self.asked.rules).await;
                 keep_for_the_day(&self.context, &self.asked, &stored).await;
-                Some(Landed::Validated(stored))
+                Confirmed::ForAll(Landed::Validated(stored))
             }
-            Freshening::EndsStorage { .. } => {
+            Freshening::EndsStorage { reason, head } => {
                 self.context.store.remove(&self.asked.key).await;
-                Some(Landed::Validated(stored.clone()))
+                Confirmed::ForLeader(Arc::new(stored.with_head(*head)), reason.token())
             }
-            Freshening::NotSelected => None,
+            Freshening::NotSelected => Confirmed::Other,
         }
     }
 
@@ -239,7 +256,9 @@ impl Flight {
         let response = self.whole_of(response);
         match self.arriving(&response, request_time).await {
             Some(Ok(arriving)) => return self.in_parts(arriving, response, tally).await,
-            Some(Err(reason)) => return self.for_leader_alone(response, tally, reason),
+            Some(Err(reason)) => {
+                return self.for_leader_alone(LeadersShare::Response(Box::new(response), tally), reason);
+            }
             None => {}
         }
         match self.begin(&response, request_time) {
@@ -261,21 +280,22 @@ impl Flight {
                 self.pump(response.into_body(), fill, pen, is_paced).await;
                 drop(tally);
             }
-            Err(reason) => self.for_leader_alone(response, tally, reason),
+            Err(reason) => self.for_leader_alone(LeadersShare::Response(Box::new(response), tally), reason),
         }
     }
 
     /// Hands the leader what nobody else may have, and lets the others ask for themselves.
-    fn for_leader_alone(mut self, response: Response<OriginBody>, tally: WanTally, reason: &'static str) {
+    fn for_leader_alone(mut self, leaders: LeadersShare, reason: &'static str) {
         // What a range provoked says nothing about other requests, and what ails an origin nothing about its answers when
         // it is well.
-        let is_passing = reason == NotStorable::RequestDependent.token() || is_failing(response.status());
+        let is_ill = matches!(&leaders, LeadersShare::Response(response, _) if is_failing(response.status()));
+        let is_passing = reason == NotStorable::RequestDependent.token() || is_ill;
         if self.lead.is_current() && !is_passing {
             let presented = self.asked.presented(&self.context.options.policy);
             self.context.flights.remember_pass(&presented, &self.asked.key);
         }
         if let Some(share) = self.share.take() {
-            let _gone = share.send(LeadersShare::Response(Box::new(response), tally));
+            let _gone = share.send(leaders);
         }
         self.lead.land(Landed::NotShared(reason));
     }
@@ -353,10 +373,15 @@ impl Flight {
             return Err(reason.token());
         }
         let now = self.context.clock.now();
-        let head = StoredHead::new(&presented, status, headers.clone(), request_time, now);
         let content_length = content_length(headers);
+        let mut headers = headers.clone();
+        if self.stored.as_ref().is_some_and(|old| contradicts(&old.head, old.body_bytes(), &headers, content_length)) {
+            weaken_tag(&mut headers);
+        }
+        let head = StoredHead::new(&presented, status, headers, request_time, now);
+        let rules = self.asked.rules;
         let fill = match permission {
-            Ok(_overrode) => match self.context.store.begin(&self.asked.key, head.clone(), content_length) {
+            Ok(_overrode) => match self.context.store.begin(&self.asked.key, head.clone(), content_length, rules) {
                 Ok(fill) => Ok(fill),
                 // The link carries it once for a class, even when there is no room for it here.
                 Err(refusal) if self.lead.has_followers() => Err(refusal.reason()),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use bulaq_cache_policy::{CacheKey, Freshening, anonymise_response, freshen_by_head, invalidated, remove_hop_by_hop};
+use bulaq_cache_policy::{
+    CacheKey, Freshening, anonymise_response, freshen_by_head, invalidated, remove_hop_by_hop, speaks_for_all,
+};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 
@@ -48,18 +50,21 @@ async fn freshen_stored(
     response: &Response<OriginBody>,
     request_time: std::time::SystemTime,
 ) {
-    let Some(variants) = context.store.find_in_memory(&asked.key) else { return };
     let presented = asked.presented(&context.options.policy);
+    if !speaks_for_all(&presented, response.headers()) {
+        return;
+    }
+    let Some(variants) = context.store.find_in_memory(&asked.key) else { return };
     let Some(stored) = variants.iter().find(|stored| stored.head.is_selected_by(&presented)) else { return };
     let now = context.clock.now();
     match freshen_by_head(&stored.head, &presented, response.status(), response.headers(), request_time, now) {
         Freshening::Freshened(head) => {
-            context.store.freshen(stored, *head).await;
+            context.store.freshen(stored, *head, asked.rules).await;
         }
         Freshening::NotSelected => {
             let mut head = stored.head.clone();
             head.mark_stale();
-            context.store.freshen(stored, head).await;
+            context.store.freshen(stored, head, asked.rules).await;
         }
         Freshening::EndsStorage { .. } => {
             context.store.remove(&asked.key).await;

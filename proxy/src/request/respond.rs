@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use bulaq_cache_policy::{
     CacheStatus, ForwardReason, Lookup, Pass, PresentedRequest, SURROGATE_KEY, StaleCause, StoredHead, look_up,
-    may_share, stale_allowed,
+    may_share, share_a_tag, stale_allowed, weaken_tag, without_dependent_range,
 };
 use http::header::{ALT_SVC, HeaderMap, HeaderName, VIA};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -104,13 +104,12 @@ async fn answer(
         return pass_as_it_is(context, asked, why).await;
     }
     let seeker = Seeker { asked, presented, heads: &heads_of(&variants), now };
-    let place = if may_wait { context.flights.join(&seeker) } else { Place::Alone };
-    let lead = match place {
+    let lead = match place(context, &seeker, may_wait) {
         Place::Follow(follow) => return follow_up(context, asked, presented, stored, follow, why).await,
         Place::Lead(lead) => lead,
         // Alone it gains nothing by asking for more than it wants.
-        Place::Alone if wanted.is_some() => return pass_as_it_is(context, asked, why).await,
-        Place::Alone => Lead::alone(),
+        Place::Alone(_) if wanted.is_some() => return pass_as_it_is(context, asked, why).await,
+        Place::Alone(lead) => lead,
     };
     // Somebody else may have filled it, or begun to, between our look and our lead.
     if stored.is_none() {
@@ -154,14 +153,17 @@ async fn from_incomplete(
     if !can_fill(presented) {
         return pass_as_it_is(context, asked, why).await;
     }
-    let place = if may_wait { context.flights.join(&seeker) } else { Place::Alone };
-    let lead = match place {
+    let lead = match place(context, &seeker, may_wait) {
         Place::Follow(follow) => return follow_up(context, asked, presented, None, follow, why).await,
-        Place::Lead(lead) => lead,
-        Place::Alone => Lead::alone(),
+        Place::Lead(lead) | Place::Alone(lead) => lead,
     };
     let errand = Errand { stored: None, conditional: Some(conditional), wanted: Some(wanted) };
     ask_origin(context, asked, presented, errand, lead, why).await
+}
+
+/// A place among those who ask the origin for the same.
+fn place(context: &Context, seeker: &Seeker<'_>, may_wait: bool) -> Place {
+    if may_wait { context.flights.join(seeker) } else { Place::Alone(context.flights.alone(seeker.asked)) }
 }
 
 async fn pass_as_it_is(
@@ -219,6 +221,11 @@ async fn ask_origin(
                 Some(cut) => Ok(Some(cut.of(pass::hand_over(asked, *response, tally, account)))),
                 None => pass::pass(context, asked, empty(), account).await.map(Some),
             }
+        }
+        (Some(Landed::NotShared(detail)), Ok(LeadersShare::Confirmed(stored))) => {
+            let fwd_status = Some(StatusCode::NOT_MODIFIED);
+            let account = Account { source: Source::Validated, fwd_status, detail: Some(detail), ..account };
+            Ok(from_store(context, asked, presented, &stored, account).await)
         }
         (Some(landed), _) => without_content(context, asked, presented, landed, account).await,
         (None, _) => Err(Refusal::Overloaded), // the task was ended: the box is stopping
@@ -336,8 +343,9 @@ async fn find(context: &Context, asked: &Arc<Asked>) -> Variants {
         return variants;
     }
     let (asked, policy) = (asked.clone(), context.options.policy.clone());
-    let key = asked.key.clone();
-    let variants = context.store.find(&key, move |parts| StoredHead::from_parts(parts, &asked.rule, &policy)).await;
+    let (key, rules) = (asked.key.clone(), asked.rules);
+    let restore = move |parts| StoredHead::from_parts(parts, &asked.rule, &policy);
+    let variants = context.store.find(&key, rules, restore).await;
     // Under a list that was edited since, what was stored may not have been.
     if variants.iter().any(|stored| stored.head.not_storable().is_some()) {
         context.store.remove(&key).await;
@@ -366,8 +374,18 @@ async fn from_store(
     context.store.touch(stored);
     keep_for_the_day(context, asked, stored).await;
     let ttl_s = Some(ttl_s(&stored.head, now));
-    match deliver(Content::Stored(stored.clone()), presented, now).await {
-        Ok(response) => Some(finish(response, asked, Account { ttl_s, ..account })),
+    // A tag that another coding of the same URL has too promises more than is so: nobody may join parts by it.
+    let others = context.store.find_in_memory(&asked.key).filter(|others| others.len() > 1);
+    let is_tag_shared = others.is_some_and(|others| others.iter().any(|other| share_a_tag(&stored.head, &other.head)));
+    let whole_fields = is_tag_shared.then(|| without_dependent_range(&asked.headers));
+    let for_whole = whole_fields.as_ref().map(|headers| PresentedRequest { headers, ..presented.clone() });
+    match deliver(Content::Stored(stored.clone()), for_whole.as_ref().unwrap_or(presented), now).await {
+        Ok(mut response) => {
+            if is_tag_shared {
+                weaken_tag(response.headers_mut());
+            }
+            Some(finish(response, asked, Account { ttl_s, ..account }))
+        }
         Err(error) => {
             tracing::warn!(site = asked.permit.site().name(), %error, "a stored body cannot be read; it is fetched again");
             None

@@ -13,6 +13,7 @@ use super::find::record_of;
 use super::growing::Growing;
 use super::in_flight::Ticket;
 use super::index::TagSet;
+use super::memory::Rules;
 use super::name::UrlKey;
 use super::publish::Written;
 use super::record::{Layout, RECORD_BYTES_MAX, encode_front};
@@ -44,7 +45,7 @@ pub struct Fill {
     stored_at_ms: u64,
     record_bytes: usize,
     /// The rules that its head is of.
-    rules: u64,
+    rules: Rules,
     /// The file, once the body is too long for memory.
     long: Option<Long>,
 }
@@ -58,11 +59,17 @@ struct Long {
 }
 
 impl Store {
-    /// Begins to store a response whose body is about to arrive. Never waits.
+    /// Begins to store a response whose body is about to arrive and whose head was made under `rules`. Never waits.
     ///
     /// # Errors
     /// When it is known already that it will not be stored.
-    pub fn begin(&self, key: &CacheKey, head: StoredHead, content_length: Option<u64>) -> Result<Fill, StoreRefusal> {
+    pub fn begin(
+        &self,
+        key: &CacheKey,
+        head: StoredHead,
+        content_length: Option<u64>,
+        rules: Rules,
+    ) -> Result<Fill, StoreRefusal> {
         let shared = &self.0;
         let limit_bytes = shared.options.body_bytes_max.min(shared.options.bytes_max);
         if shared.is_closing.load(Ordering::Acquire) {
@@ -93,7 +100,7 @@ impl Store {
             hasher: BodyHasher::new(),
             stored_at_ms,
             record_bytes,
-            rules: shared.memory.rules(),
+            rules,
             long: None,
         })
     }
@@ -222,9 +229,8 @@ impl Fill {
         };
         debug_assert_eq!(trailer.len() as u64, trailer_bytes(self.received_bytes));
         disk.sync(unpublished.file())?;
-        let written = Written { unpublished, layout, record, small, head: self.head };
+        let written = Written { unpublished, layout, record, small, head: self.head, rules: self.rules };
         let stored = self.shared.publish(&self.key, written, || self.ticket.is_invalidated())?;
-        self.shared.memory.remove_if_outdated(&self.key, self.rules);
         drop(reservation); // its bytes are counted by the index from here on
         Ok(stored)
     }

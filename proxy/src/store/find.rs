@@ -12,6 +12,7 @@ use super::body::Body;
 use super::files::{Flaw, Found, Names};
 use super::head_codec::decode_head;
 use super::index::{Minutes, Row, TagSet};
+use super::memory::Rules;
 use super::name::{FileName, IndexKey, UrlKey};
 use super::record::{Damage, Record};
 use super::stored_response::{StoredResponse, Variants};
@@ -21,12 +22,12 @@ use super::{Shared, Store};
 #[derive(Default)]
 pub(crate) struct Loading(Arc<Mutex<Loads>>);
 
-type Loads = HashMap<CacheKey, WeakShared<BoxFuture<'static, Variants>>>;
+type Loads = HashMap<(CacheKey, Rules), WeakShared<BoxFuture<'static, Variants>>>;
 
 /// Takes a load out of the map when it is done or nobody waits for it any more.
 struct Leave {
     loads: Arc<Mutex<Loads>>,
-    key: CacheKey,
+    key: (CacheKey, Rules),
 }
 
 impl Drop for Leave {
@@ -42,25 +43,26 @@ impl<F: Fn(StoredHeadParts) -> StoredHead + Send + 'static> Restore for F {}
 
 impl Store {
     /// What is stored of a URL: from memory, else from the disk, on a thread that may wait for it. Heads that come from
-    /// the disk are restored by `restore`, which knows the rules of now; memory keeps them so until
+    /// the disk are restored by `restore`, which knows these `rules`; memory keeps them so until
     /// [`Store::forget_memory`]. What is damaged is set aside and not among the answer.
-    pub async fn find(&self, key: &CacheKey, restore: impl Restore) -> Variants {
+    pub async fn find(&self, key: &CacheKey, rules: Rules, restore: impl Restore) -> Variants {
         match self.0.memory.get(key) {
             Some(variants) => variants,
-            None => self.load(key, restore).await,
+            None => self.load(key, rules, restore).await,
         }
     }
 
-    fn load(&self, key: &CacheKey, restore: impl Restore) -> SharedFuture<BoxFuture<'static, Variants>> {
+    fn load(&self, key: &CacheKey, rules: Rules, restore: impl Restore) -> SharedFuture<BoxFuture<'static, Variants>> {
         let mut loads = self.0.loading.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(load) = loads.get(key).and_then(WeakShared::upgrade) {
+        let key = (key.clone(), rules);
+        if let Some(load) = loads.get(&key).and_then(WeakShared::upgrade) {
             return load;
         }
         let leave = Leave { loads: Arc::clone(&self.0.loading.0), key: key.clone() };
-        let (shared, key, rules) = (Arc::clone(&self.0), key.clone(), self.0.memory.rules());
+        let shared = Arc::clone(&self.0);
         let load = async move {
             let leave = leave;
-            let (files, wanted) = (Arc::clone(&shared.files), leave.key.clone());
+            let (files, (wanted, rules)) = (Arc::clone(&shared.files), leave.key.clone());
             let variants = files.run_blocking(move || shared.load(&wanted, restore, rules)).await;
             variants.unwrap_or_else(|_| Variants::from([]))
         };
@@ -74,7 +76,7 @@ impl Store {
 
 impl Shared {
     /// Loads all variants of a URL into memory. Waits for the disk.
-    fn load(&self, key: &CacheKey, restore: impl Restore, rules: u64) -> Variants {
+    fn load(&self, key: &CacheKey, restore: impl Restore, rules: Rules) -> Variants {
         let url = UrlKey::of(key.as_str());
         let _stripe = self.stripe(url);
         if let Some(variants) = self.memory.get(key) {
@@ -90,8 +92,7 @@ impl Shared {
         found.sort_by_key(|stored| std::cmp::Reverse(stored.head.parts().response_time));
         let variants = Variants::from(found);
         if !variants.is_empty() {
-            self.memory.put(key, Arc::clone(&variants));
-            self.memory.remove_if_outdated(key, rules);
+            self.memory.put(key, Arc::clone(&variants), rules);
         }
         variants
     }

@@ -12,6 +12,7 @@ use super::files::Flaw;
 use super::find::record_of;
 use super::head_codec::{decode_head, encode_head};
 use super::index::{Row, TagSet};
+use super::memory::Rules;
 use super::name::{FileName, UrlKey, folder_of};
 use super::publish::Written;
 use super::record::{Damage, Front, Layout, RECORD_BYTES_MAX, decode_front, encode_front, encode_slot};
@@ -36,17 +37,12 @@ impl From<std::io::Error> for NotFreshened {
 }
 
 impl Store {
-    /// Gives a stored response a new head. Returns the response to go on with, once it is durable. When the disk refuses,
+    /// Gives a stored response a new head, made under `rules`. Returns the response to go on with, once it is durable. When the disk refuses,
     /// or the response was replaced or removed meanwhile, the answer can still be used; the store keeps what it has.
-    pub async fn freshen(&self, stored: &Arc<StoredResponse>, head: StoredHead) -> Arc<StoredResponse> {
+    pub async fn freshen(&self, stored: &Arc<StoredResponse>, head: StoredHead, rules: Rules) -> Arc<StoredResponse> {
         let (shared, stored) = (Arc::clone(&self.0), Arc::clone(stored));
-        let unkept = Arc::new(StoredResponse {
-            head: head.clone(),
-            key: stored.key.clone(),
-            body: Arc::clone(&stored.body),
-            stored_at: stored.stored_at,
-        });
-        match self.0.files.run_blocking(move || shared.freshen(&stored, head)).await {
+        let unkept = Arc::new(stored.with_head(head.clone()));
+        match self.0.files.run_blocking(move || shared.freshen(&stored, head, rules)).await {
             Ok(Ok(freshened)) => freshened,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "a freshened head was not kept");
@@ -58,11 +54,16 @@ impl Store {
 }
 
 impl Shared {
-    fn freshen(&self, stored: &Arc<StoredResponse>, head: StoredHead) -> Result<Arc<StoredResponse>, NotFreshened> {
+    fn freshen(
+        &self,
+        stored: &Arc<StoredResponse>,
+        head: StoredHead,
+        rules: Rules,
+    ) -> Result<Arc<StoredResponse>, NotFreshened> {
         let name = stored.body.name;
         let url = UrlKey::of(stored.key.as_str());
         let _stripe = self.stripe(url);
-        let result = self.freshen_held(stored, head);
+        let result = self.freshen_held(stored, head, rules);
         if let Err(NotFreshened::Flaw(Flaw::Damaged(damage))) = &result {
             let row = self.row_on_disk(name.key).filter(|row| row.generation == name.generation);
             self.lose(name, row, (*damage).into());
@@ -75,6 +76,7 @@ impl Shared {
         &self,
         stored: &Arc<StoredResponse>,
         head: StoredHead,
+        rules: Rules,
     ) -> Result<Arc<StoredResponse>, NotFreshened> {
         let (name, body) = (stored.body.name, &stored.body);
         let (file, _) = self.files.disk.open(&self.files.path(name), true).map_err(Flaw::from)?;
@@ -88,7 +90,7 @@ impl Shared {
             return Err(StoreRefusal::HeadTooLarge.into());
         }
         if record.variant != front.record.variant || !front.layout.fits(encoded.len()) {
-            return self.move_body(stored, &file, front, head);
+            return self.move_body(stored, &file, front, head, rules);
         }
         let slot = front.slot.other();
         let bytes = encode_slot(front.sequence + 1, &encoded);
@@ -97,7 +99,7 @@ impl Shared {
         let body = Arc::new(body.again());
         let freshened = Arc::new(StoredResponse { head, key: stored.key.clone(), body, stored_at: stored.stored_at });
         self.note_tags(name, &freshened.head);
-        self.replace_in_memory(&freshened);
+        self.replace_in_memory(&freshened, rules);
         Ok(freshened)
     }
 
@@ -127,12 +129,12 @@ impl Shared {
         Ok(self.files.disk.write_at(&file, &bytes, layout.slot_offset(slot.other()))?)
     }
 
-    fn replace_in_memory(&self, freshened: &Arc<StoredResponse>) {
+    fn replace_in_memory(&self, freshened: &Arc<StoredResponse>, rules: Rules) {
         let Some(known) = self.memory.get(&freshened.key) else { return };
         let is_same = |other: &Arc<StoredResponse>| other.body.name == freshened.body.name;
         let variants: Variants =
             known.iter().map(|other| if is_same(other) { Arc::clone(freshened) } else { Arc::clone(other) }).collect();
-        self.memory.put(&freshened.key, variants);
+        self.memory.put(&freshened.key, variants, rules);
     }
 
     /// Copies the body behind a larger head, checking it on the way.
@@ -142,6 +144,7 @@ impl Shared {
         file: &std::fs::File,
         front: Front,
         head: StoredHead,
+        rules: Rules,
     ) -> Result<Arc<StoredResponse>, NotFreshened> {
         let (body, url) = (&stored.body, UrlKey::of(stored.key.as_str()));
         let record = record_of(&stored.key, &head, front.record.stored_at_ms, body.bytes, body.digest);
@@ -175,7 +178,7 @@ impl Shared {
             self.index.change(body.name.key, row, None);
             self.files.remove(body.name);
         }
-        let written = Written { unpublished, layout, record, small: body.small.clone(), head };
+        let written = Written { unpublished, layout, record, small: body.small.clone(), head, rules };
         Ok(self.publish_held(&stored.key, url, written)?)
     }
 }

@@ -7,11 +7,23 @@ use moka::sync::Cache;
 
 use super::stored_response::Variants;
 
+/// Which of the operator's rules something was made under. What is derived from stored heads under some rules is good for
+/// no others ([`Store::rules`](super::Store::rules)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rules(u64);
+
 /// What is kept in memory, most used first.
 pub(crate) struct Memory {
-    cache: Cache<CacheKey, Variants>,
+    cache: Cache<CacheKey, Remembered>,
     /// Counts how often the operator's rules have changed.
     rules: AtomicU64,
+}
+
+#[derive(Clone)]
+struct Remembered {
+    variants: Variants,
+    /// The rules that their heads are of.
+    rules: Rules,
 }
 
 impl Memory {
@@ -19,8 +31,8 @@ impl Memory {
         let cache = Cache::builder()
             .name("store")
             .max_capacity(bytes_max)
-            .weigher(|key: &CacheKey, variants: &Variants| {
-                let bytes: usize = variants.iter().map(|stored| stored.memory_bytes()).sum();
+            .weigher(|key: &CacheKey, remembered: &Remembered| {
+                let bytes: usize = remembered.variants.iter().map(|stored| stored.memory_bytes()).sum();
                 u32::try_from(bytes + key.as_str().len()).unwrap_or(u32::MAX)
             })
             .build();
@@ -28,15 +40,15 @@ impl Memory {
     }
 
     pub(crate) fn get(&self, key: &CacheKey) -> Option<Variants> {
-        self.cache.get(key)
+        self.cache.get(key).filter(|remembered| remembered.rules == self.rules()).map(|remembered| remembered.variants)
     }
 
-    /// Puts all variants of a URL; none remove it.
-    pub(crate) fn put(&self, key: &CacheKey, variants: Variants) {
-        if variants.is_empty() {
+    /// Puts all variants of a URL, their heads being of `rules`; none, or heads of other rules than those of now, remove it.
+    pub(crate) fn put(&self, key: &CacheKey, variants: Variants, rules: Rules) {
+        if variants.is_empty() || rules != self.rules() {
             self.cache.invalidate(key);
         } else {
-            self.cache.insert(key.clone(), variants);
+            self.cache.insert(key.clone(), Remembered { variants, rules });
         }
     }
 
@@ -44,23 +56,15 @@ impl Memory {
         self.cache.invalidate(key);
     }
 
-    /// Which rules hold now; what is derived from heads under them is good for no others.
-    pub(crate) fn rules(&self) -> u64 {
-        self.rules.load(Ordering::Acquire)
+    /// Which rules hold now.
+    pub(crate) fn rules(&self) -> Rules {
+        Rules(self.rules.load(Ordering::Acquire))
     }
 
     /// From now on other rules hold.
     pub(crate) fn change_rules(&self) {
         self.rules.fetch_add(1, Ordering::AcqRel);
         self.clear();
-    }
-
-    /// Takes out what was put in for `key` if its head is of other rules than those of now: asked after it was put in,
-    /// so that a change is seen here or has cleared it.
-    pub(crate) fn remove_if_outdated(&self, key: &CacheKey, rules: u64) {
-        if self.rules() != rules {
-            self.remove(key);
-        }
     }
 
     pub(crate) fn clear(&self) {

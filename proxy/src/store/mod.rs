@@ -59,6 +59,7 @@ pub use fill::Fill;
 pub use find::Restore;
 pub use index::IndexState;
 pub use list::{ListCursor, Listed, Listing};
+pub use memory::Rules;
 pub use options::StoreOptions;
 pub use partial::Incomplete;
 pub use purge::{PurgeMode, Purged, Scope};
@@ -194,6 +195,12 @@ impl Store {
             memory_bytes: self.0.memory.bytes(),
             index_state: self.0.index.state(),
         }
+    }
+
+    /// Which of the operator's rules hold now. Whoever derives heads takes it *before* he looks at the rules: then what he
+    /// derives under old ones while they change is known to be so, and not remembered.
+    pub fn rules(&self) -> Rules {
+        self.0.memory.rules()
     }
 
     /// Forgets what was derived from stored heads, after the operator's rules changed, and does not remember what is on its

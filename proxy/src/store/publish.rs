@@ -13,6 +13,7 @@ use super::error::StoreRefusal;
 use super::files::key_of;
 use super::find::stored_at;
 use super::index::{Minutes, Row, TagSet};
+use super::memory::Rules;
 use super::name::{FileName, UrlKey};
 use super::record::{Layout, Record};
 use super::stored_response::{StoredResponse, Variants};
@@ -24,6 +25,8 @@ pub(crate) struct Written {
     pub(crate) record: Record,
     pub(crate) small: Option<Bytes>,
     pub(crate) head: StoredHead,
+    /// The rules that its head is of.
+    pub(crate) rules: Rules,
 }
 
 /// Variants are told apart by days of idleness: a lesson's own rhythm.
@@ -55,7 +58,7 @@ impl Shared {
         url: UrlKey,
         written: Written,
     ) -> Result<Arc<StoredResponse>, StoreRefusal> {
-        let Written { unpublished, layout, record, small, head } = written;
+        let Written { unpublished, layout, record, small, head, rules } = written;
         let index_key = key_of(&record.url, &record.variant);
         let others = self.variants_on_disk(url);
         let old = others.iter().find(|(name, _)| name.key == index_key).copied();
@@ -83,7 +86,7 @@ impl Shared {
         let stored_at = stored_at(record.stored_at_ms);
         let stored = Arc::new(StoredResponse { head, key: key.clone(), body: Arc::new(body), stored_at });
         let others: Vec<_> = others.into_iter().filter(|(name, _)| name.key != index_key).collect();
-        self.remember(key, &stored, others);
+        self.remember(key, &stored, others, rules);
         Ok(stored)
     }
 
@@ -110,7 +113,7 @@ impl Shared {
     }
 
     /// Puts a new response among the variants in memory, within the limit on variants. The stripe is held.
-    fn remember(&self, key: &CacheKey, stored: &Arc<StoredResponse>, mut others: Vec<(FileName, Row)>) {
+    fn remember(&self, key: &CacheKey, stored: &Arc<StoredResponse>, mut others: Vec<(FileName, Row)>, rules: Rules) {
         let known = self.memory.get(key);
         // The least used last, and of those used alike the oldest: what nobody asks for twice must not push out what
         // everybody asks for, however many kinds of it come.
@@ -124,7 +127,7 @@ impl Shared {
         let in_memory = known.unwrap_or_else(|| Variants::from([]));
         let rest: Vec<_> = in_memory.iter().filter(|other| kept(other)).cloned().collect();
         if rest.len() == others.len() {
-            self.memory.put(key, std::iter::once(Arc::clone(stored)).chain(rest).collect());
+            self.memory.put(key, std::iter::once(Arc::clone(stored)).chain(rest).collect(), rules);
         } else {
             // Others are on the disk only: the next look-up brings all of them together.
             self.memory.remove(key);

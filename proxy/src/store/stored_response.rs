@@ -37,6 +37,11 @@ impl StoredResponse {
         self.stored_at
     }
 
+    /// The same content with another head, for one answer: nothing of it is stored.
+    pub fn with_head(&self, head: StoredHead) -> Self {
+        Self { head, key: self.key.clone(), body: Arc::clone(&self.body), stored_at: self.stored_at }
+    }
+
     /// The whole body, when it is short enough to be kept in memory.
     pub fn small_body(&self) -> Option<Bytes> {
         self.body.small.clone()

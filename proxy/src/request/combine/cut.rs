@@ -27,7 +27,7 @@ pub fn cut<B>(presented: &PresentedRequest<'_>, response: &Response<B>) -> Optio
         None => spec.resolve(u64::MAX - 1)?,
     };
     let is_there = there.first <= wanted.first && wanted.last <= there.last;
-    is_there.then_some(Cut { wanted, complete_length, skip: wanted.first - there.first })
+    is_there.then(|| Cut { wanted, complete_length, skip: wanted.first - there.first })
 }
 
 /// What is to be cut out of a response.

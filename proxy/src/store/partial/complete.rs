@@ -42,11 +42,10 @@ impl Incomplete {
         disk.write_at(&part.file, &bytes, part.layout.slot_offset(writer.slot.other()))?;
         self.sync(writer)?;
         let unpublished = disk.completed(Arc::clone(&part.file), self.shared.files.part_path(part.name));
-        let written = Written { unpublished, layout: part.layout, record, small: whole, head: (*head).clone() };
+        let written = Written { unpublished, layout: part.layout, record, small: whole, head: (*head).clone(), rules };
         let stored = self.shared.publish(&self.key, written, || part.is_gone())?;
         writer.is_completed = true;
         self.shared.parts.completed(part.name);
-        self.shared.memory.remove_if_outdated(&self.key, rules);
         Ok(Some(stored))
     }
 

@@ -13,6 +13,7 @@ use super::super::body::READ_BYTES_MAX;
 use super::super::files::{Files, Flaw, key_of};
 use super::super::find::Restore;
 use super::super::head_codec::decode_head;
+use super::super::memory::Rules;
 use super::super::name::FileName;
 use super::super::record::{Damage, Layout, Slot};
 use super::super::sums::{BLOCK_BYTES, block_sum, trailer_bytes};
@@ -38,7 +39,7 @@ pub(crate) struct Part {
 /// A head as it is written down, or as the rules of a moment have restored it; with these rules' number.
 enum Head {
     Written(StoredHeadParts),
-    Restored(Arc<StoredHead>, u64),
+    Restored(Arc<StoredHead>, Rules),
 }
 
 impl Head {
@@ -68,7 +69,7 @@ pub(crate) struct NewPart {
     pub(crate) file: Arc<File>,
     pub(crate) record: IncompleteRecord,
     pub(crate) head: Arc<StoredHead>,
-    pub(crate) rules: u64,
+    pub(crate) rules: Rules,
 }
 
 impl Part {
@@ -138,7 +139,7 @@ impl Part {
     }
 
     /// Its head as the rules `rules` have made it; none when they have not been asked.
-    pub(crate) fn head_under(&self, rules: u64) -> Option<Arc<StoredHead>> {
+    pub(crate) fn head_under(&self, rules: Rules) -> Option<Arc<StoredHead>> {
         match &*self.head() {
             Head::Restored(head, of) if *of == rules => Some(Arc::clone(head)),
             Head::Restored(..) | Head::Written(_) => None,
@@ -146,7 +147,7 @@ impl Part {
     }
 
     /// Its head under the rules of now, which `restore` knows and whose number is `rules`.
-    pub(crate) fn restored_head(&self, restore: &impl Restore, rules: u64) -> Arc<StoredHead> {
+    pub(crate) fn restored_head(&self, restore: &impl Restore, rules: Rules) -> Arc<StoredHead> {
         let mut head = self.head();
         if let Head::Restored(head, of) = &*head
             && *of == rules
@@ -164,7 +165,7 @@ impl Part {
     }
 
     /// Its newest head that the file holds, with the number of its rules; none before it was first restored.
-    pub(crate) fn newest_head(&self) -> Option<(Arc<StoredHead>, u64)> {
+    pub(crate) fn newest_head(&self) -> Option<(Arc<StoredHead>, Rules)> {
         match &*self.head() {
             Head::Restored(head, rules) => Some((Arc::clone(head), *rules)),
             Head::Written(_) => None,
@@ -179,7 +180,7 @@ impl Part {
         }
     }
 
-    pub(crate) fn set_head(&self, new: Arc<StoredHead>, rules: u64) {
+    pub(crate) fn set_head(&self, new: Arc<StoredHead>, rules: Rules) {
         *self.head() = Head::Restored(new, rules);
     }
 

@@ -24,7 +24,7 @@ async fn work(store: &Store, faults: &Faults) -> Confirmed {
         [("\"2\"".to_owned(), &mut confirmed.freshened), (format!("\"{}\"", "x".repeat(900)), &mut confirmed.moved)]
     {
         if let Some(stored) = find(store, "http://a.kz/large").await.first() {
-            store.freshen(stored, head(&etag)).await;
+            store.freshen(stored, head(&etag), store.rules()).await;
             *is_done = !faults.is_power_cut();
         }
     }

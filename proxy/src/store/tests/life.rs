@@ -48,7 +48,7 @@ async fn a_dropped_fill_leaves_nothing() {
         }
         let store = at.open_ready();
         for bytes in [100, MIB] {
-            let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), None).unwrap();
+            let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), None, store.rules()).unwrap();
             fill.append(body(bytes, 1)).await.unwrap();
             drop(fill);
         }
@@ -66,7 +66,7 @@ async fn a_body_of_another_length_than_announced_is_not_stored() {
     let at = Box::new();
     let store = at.open_ready();
     for (announced, sent) in [(10, 9), (10, 11), (0, 1), (2 * MIB, MIB), (MIB, MIB + 1)] {
-        let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), Some(announced as u64)).unwrap();
+        let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), Some(announced as u64), store.rules()).unwrap();
         let result = match fill.append(body(sent, 1)).await {
             Ok(()) => fill.finish().await.map(drop),
             Err(refusal) => Err(refusal),
@@ -179,8 +179,8 @@ async fn a_soft_purge_marks_stale_and_keeps_across_a_restart() {
     assert_eq!(stale(&store).await, urls);
     // The body stays, and a 304 makes it fresh again.
     assert!(served(&store, urls[0]).await == Some(body(2 * MIB, 0)));
-    let fresh =
-        store.freshen(&find(&store, urls[0]).await[0], restore(parts(&[("cache-control", "max-age=600")], None))).await;
+    let fresh = restore(parts(&[("cache-control", "max-age=600")], None));
+    let fresh = store.freshen(&find(&store, urls[0]).await[0], fresh, store.rules()).await;
     assert!(fresh.head.is_fresh(start()));
     assert_eq!(stale(&store).await, urls[1..]);
     assert_eq!(store.verify(|_, _| {}).await.damaged, []);
@@ -204,7 +204,7 @@ async fn tags_are_found_however_the_index_came_about() {
             "rows" => store,
             "304" => {
                 let head = restore(parts(&[("cache-tag", "page-3")], None));
-                store.freshen(&first.unwrap(), head).await;
+                store.freshen(&first.unwrap(), head, store.rules()).await;
                 assert_eq!(purged(&store, "page-19").await, 0, "the 304 took the tag away");
                 store
             }
@@ -252,7 +252,7 @@ async fn a_304_changes_the_head_and_not_the_body() {
         // The last ones do not fit the slot: the body moves to a new file.
         for etag in ["\"2\"", "\"3\"", "\"4\"", long.as_str(), "\"6\""] {
             let etag = format!("\"{}\"", etag.trim_matches('"'));
-            stored = store.freshen(&stored, head(&etag)).await;
+            stored = store.freshen(&stored, head(&etag), store.rules()).await;
             assert_eq!(etag_of(&stored), etag);
             assert_eq!(etag_of(&find(&store, url).await[0]), etag, "in memory");
             store.forget_memory();
@@ -275,7 +275,7 @@ async fn freshening_what_was_replaced_changes_nothing() {
     let url = "http://a.kz/";
     let old = fill(&store, url, &body(100, 1)).await;
     try_fill(&store, url, head("\"new\""), &body(100, 2)).await.unwrap();
-    let answer = store.freshen(&old, head("\"late\"")).await;
+    let answer = store.freshen(&old, head("\"late\""), store.rules()).await;
     assert_eq!((etag_of(&answer), answer.small_body().unwrap()), ("\"late\"", body(100, 1)), "it can still be used");
     assert_eq!(etag_of(&find(&store, url).await[0]), "\"new\"");
     store.forget_memory();
@@ -328,7 +328,7 @@ async fn a_purge_reaches_what_is_still_arriving() {
     ] {
         for mode in [PurgeMode::Hard, PurgeMode::Soft] {
             let head = restore(parts(&[("cache-tag", "grade-7, algebra")], None));
-            let mut fill = store.begin(&key("http://a.kz/x"), head, None).unwrap();
+            let mut fill = store.begin(&key("http://a.kz/x"), head, None, store.rules()).unwrap();
             fill.append(body(10, 1)).await.unwrap();
             store.purge(scope.clone(), mode).await;
             let stored = fill.finish().await;
@@ -405,15 +405,18 @@ async fn folders_and_files_are_closed_to_others() {
 async fn nothing_is_begun_that_cannot_end() {
     let at = Box::with(|options| options.body_bytes_max = 1000);
     let store = at.open_ready();
-    let begin = |head, length| store.begin(&key("http://a.kz/"), head, length).map(drop);
+    let begin = |head, length| store.begin(&key("http://a.kz/"), head, length, store.rules()).map(drop);
     assert!(begin(head("\"1\""), Some(1000)).is_ok());
     assert!(matches!(begin(head("\"1\""), Some(1001)), Err(StoreRefusal::TooLarge { limit_bytes: 1000 })));
     assert!(matches!(begin(head(&format!("\"{}\"", "x".repeat(200_000))), None), Err(StoreRefusal::HeadTooLarge)));
-    let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), None).unwrap();
+    let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), None, store.rules()).unwrap();
     assert!(matches!(fill.append(body(1001, 1)).await, Err(StoreRefusal::TooLarge { .. })));
     let clone = store.clone();
     store.close().await;
-    assert!(matches!(clone.begin(&key("http://a.kz/"), head("\"1\""), None), Err(StoreRefusal::Closing)));
+    assert!(matches!(
+        clone.begin(&key("http://a.kz/"), head("\"1\""), None, clone.rules()),
+        Err(StoreRefusal::Closing)
+    ));
 }
 
 /// A head is written over a part of the file: wherever the power goes, one of the two heads is whole.
@@ -425,12 +428,12 @@ async fn a_head_that_is_cut_while_it_is_written_leaves_the_old_one() {
         let mut stored = fill(&store, "http://a.kz/", &body(1000, 1)).await;
         for old in ["\"1\"", "\"2\"", "\"3\""] {
             at.faults.cut_write(cut);
-            store.freshen(&stored, head("\"cut\"")).await;
+            store.freshen(&stored, head("\"cut\""), store.rules()).await;
             store.forget_memory();
             stored = find(&store, "http://a.kz/").await.first().expect("it is still there").clone();
             assert_eq!(etag_of(&stored), old, "cut at {cut}");
             let next = format!("\"{}\"", old.trim_matches('"').parse::<u8>().unwrap() + 1);
-            stored = store.freshen(&stored, head(&next)).await;
+            stored = store.freshen(&stored, head(&next), store.rules()).await;
         }
     }
 }

@@ -7,6 +7,7 @@ mod life;
 mod partial;
 mod reading;
 mod room;
+mod rules;
 mod together;
 
 use std::path::{Path, PathBuf};
@@ -139,7 +140,7 @@ async fn try_fill(
     head: StoredHead,
     body: &Bytes,
 ) -> Result<Arc<StoredResponse>, StoreRefusal> {
-    let mut fill = store.begin(&key(url), head, Some(body.len() as u64))?;
+    let mut fill = store.begin(&key(url), head, Some(body.len() as u64), store.rules())?;
     let mut rest = body.clone();
     while !rest.is_empty() {
         fill.append(rest.split_to(rest.len().min(100_000))).await?;
@@ -152,7 +153,7 @@ async fn fill(store: &Store, url: &str, body: &Bytes) -> Arc<StoredResponse> {
 }
 
 async fn find(store: &Store, url: &str) -> Variants {
-    store.find(&key(url), restore).await
+    store.find(&key(url), store.rules(), restore).await
 }
 
 /// The body of the only variant, read as a client would get it; none when nothing is stored.

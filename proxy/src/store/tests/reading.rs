@@ -49,7 +49,7 @@ async fn many_read_a_body_while_it_grows() {
     let at = Box::new();
     let store = at.open_ready();
     let whole = body(3 * MIB + 5, 1);
-    let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), None).unwrap();
+    let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), None, store.rules()).unwrap();
     let (progress, seen) = tokio::sync::watch::channel(0u64);
     let readers: Vec<_> = (0..8)
         .map(|_| {
@@ -96,7 +96,7 @@ async fn what_arrived_before_a_refusal_can_still_be_read() {
             let store = at.open_ready();
             at.faults.fail(failing, 0, 1, std::io::ErrorKind::StorageFull);
             let whole = body(bytes, 1);
-            let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), None).unwrap();
+            let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), None, store.rules()).unwrap();
             let reader = fill.reader();
             let refusal = match fill.append(whole.clone()).await {
                 Ok(()) => fill.finish().await.unwrap_err(),

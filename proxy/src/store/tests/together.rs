@@ -31,7 +31,7 @@ async fn task(store: Store, task: u64) {
             5 => {
                 if let Some(stored) = find(&store, &url).await.first() {
                     let etag = "x".repeat(usize::try_from(seed % 900).unwrap());
-                    let freshened = store.freshen(stored, head(&format!("\"{etag}\""))).await;
+                    let freshened = store.freshen(stored, head(&format!("\"{etag}\"")), store.rules()).await;
                     assert_eq!(etag_of(&freshened).len(), etag.len() + 2);
                 }
             }
