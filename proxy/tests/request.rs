@@ -302,3 +302,67 @@ async fn what_the_night_finds_to_be_good_stays_for_the_day_as_well() {
     assert_eq!(by_night().await.handled.unwrap().source, Source::Hit);
     assert_eq!(the_box.rooms.context.store.usage().pinned_bytes, pinned);
 }
+
+/// Before, a 304 that came after the list had changed brought the freshness of the old rule into memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_304_across_a_reload_brings_nothing_of_the_old_rules() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let origin = Origin::start(move |seen| match seen.field("if-none-match") {
+        Some(_) => vec![
+            Step::Wait(held.clone()),
+            send("HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nCache-Control: max-age=60\r\n\r\n"),
+        ],
+        None => fresh("a lesson"),
+    })
+    .await;
+    let rule = "[[site.rule]]\npath = \"/**\"\nfresh-min = \"10h\"\n";
+    let the_box = std::sync::Arc::new(TestBox::open(HOST, rule, origin.address).await);
+    let url = "http://lesson.test/a";
+    the_box.get(url).await;
+    the_box.settled().await;
+    the_box.clock.advance(Duration::from_secs(11 * 60 * 60));
+    let under_old = tokio::spawn({
+        let the_box = the_box.clone();
+        async move { the_box.get(url).await }
+    });
+    origin.has_seen(2).await;
+    the_box.rooms.reload(common::allowlist(HOST, ""));
+    // It is in memory again, under the new rules.
+    assert_eq!(the_box.ask(Method::GET, url, &[("cache-control", "only-if-cached")]).await.status, 504);
+    gate.open_for_all();
+    assert_eq!(under_old.await.unwrap().text(), "a lesson");
+    the_box.settled().await;
+    the_box.clock.advance(Duration::from_secs(120));
+    assert_eq!(the_box.get(url).await.handled.unwrap().source, Source::Validated, "no 10 hours any more");
+}
+
+/// Before, an invalidation did not reach a request that nobody follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_alone_before_a_post_is_not_kept_after_it() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let gets = std::sync::atomic::AtomicUsize::new(0);
+    let origin = Origin::start(move |seen| match seen.method() {
+        "POST" => response("200 OK", "", "noted"),
+        _ => match gets.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => response("200 OK", "Cache-Control: no-store\r\n", "not kept"),
+            1 => [Step::Wait(held.clone())].into_iter().chain(fresh("before")).collect(),
+            _ => fresh("after"),
+        },
+    })
+    .await;
+    let the_box = std::sync::Arc::new(TestBox::open(HOST, "", origin.address).await);
+    let url = "http://lesson.test/a";
+    assert_eq!(the_box.get(url).await.text(), "not kept");
+    let alone = tokio::spawn({
+        let the_box = the_box.clone();
+        async move { the_box.get(url).await }
+    });
+    origin.has_seen(2).await;
+    assert_eq!(the_box.ask(Method::POST, url, &[]).await.text(), "noted");
+    gate.open_for_all();
+    assert_eq!(alone.await.unwrap().text(), "before");
+    the_box.settled().await;
+    assert_eq!(the_box.get(url).await.text(), "after");
+}

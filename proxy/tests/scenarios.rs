@@ -1,11 +1,14 @@
 //! Exchanges between origin, box and client, as data: `scenarios/*.toml`.
 //!
 //! Each `[[scenario]]` has a box with an empty store, an origin of its own for `portal.test`, and steps that follow
-//! each other. A step may let time pass (`advance_s`) or take the origin away (`origin_gone`), and then sends one
-//! request: `request` (method and target) with `fields` and `content`, or `raw` bytes, by a `door`. `answers` are what
+//! each other. A step may let time pass (`advance_s`), set the clock back (`back_s`) or to seconds since 1970 (`clock_s`),
+//! take the origin away (`origin_gone`), read everything from the disk again (`forgets`), start the box anew in the same
+//! folder (`restarts`) or give the site other keys (`reload`). Then it sends one request: `request` (method and target)
+//! with `fields` and `content`, or `raw` bytes, by a `door`, over `http2` if it says so. `answers` are what
 //! the origin says to the requests that this causes, in turn; it must be asked exactly so often (with `at_most`, so
-//! often or less). `{date}` in an answer is the time of the step, `{date-60}` a minute before. `expect` is about what
-//! the client gets, `origin` about the requests that the origin got.
+//! often or less). `{date}` in an answer is the time of the step, `{date-60}` a minute before; `gzip` is content that the
+//! origin compresses. `expect` is about what the client gets (`gzip`: compressed), `origin` about the requests that the
+//! origin got.
 //!
 //! `required` must hold; so must `optimal`, which says that the RFC asks for less. `observed` is told when it changes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
@@ -15,25 +18,36 @@ mod collapse;
 mod common;
 #[path = "scenarios/crowd.rs"]
 mod crowd;
+#[path = "scenarios/early_end.rs"]
+mod early_end;
 #[path = "scenarios/files.rs"]
 mod files;
 #[path = "scenarios/limits.rs"]
 mod limits;
 #[path = "scenarios/parts.rs"]
 mod parts;
+#[path = "scenarios/together.rs"]
+mod together;
 
 use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use bulaq::clock::Clock;
 use bulaq::ingress::IngressOptions;
 use bulaq::serve::RoomOptions;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use http_body_util::Empty;
 use serde::Deserialize;
+use tempfile::TempDir;
 
 use common::allowlist;
-use common::bulaq::Bulaq;
-use common::client::{Answer, Client, Ending};
+use common::bulaq::{Bulaq, morning};
+use common::client::{self, Answer, Client, Ending};
 use common::origin::{Origin, Seen, Step, send};
 
 const HOST: &str = "portal.test";
@@ -75,6 +89,16 @@ enum Level {
 struct OneStep {
     #[serde(default)]
     advance_s: u64,
+    #[serde(default)]
+    back_s: u64,
+    clock_s: Option<u64>,
+    #[serde(default)]
+    forgets: bool,
+    #[serde(default)]
+    restarts: bool,
+    reload: Option<String>,
+    #[serde(default)]
+    http2: bool,
     /// From this step on, until another says otherwise.
     origin_gone: Option<bool>,
     #[serde(default)]
@@ -111,6 +135,8 @@ struct OneAnswer {
     fields: Vec<String>,
     #[serde(default)]
     content: String,
+    /// In place of `content`, compressed and said to be so.
+    gzip: Option<String>,
     /// With `status`, the content as it is, without a length; without, the whole answer.
     raw: Option<String>,
     end: Option<End>,
@@ -140,6 +166,8 @@ struct ExpectedAtOrigin {
 struct Expected {
     status: OneOf,
     content: Option<String>,
+    /// What the content is, once it is no longer compressed.
+    gzip: Option<String>,
     #[serde(default)]
     contains: Vec<String>,
     #[serde(default)]
@@ -200,11 +228,40 @@ async fn scenarios() {
     assert!(broken.is_empty(), "{} scenarios:\n{}", broken.len(), broken.join("\n"));
 }
 
+/// How many scenarios a file has: those of its data, or its test functions.
+fn scenarios_in(file: &Path) -> usize {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    match file.extension().is_some_and(|end| end == "toml") {
+        true => toml::from_str::<File>(&text).unwrap().scenario.len(),
+        false => text.matches("#[tokio::test").count(),
+    }
+}
+
+#[test]
+fn the_guide_counts_the_scenarios_as_they_are() {
+    let proxy = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = std::fs::read_to_string(proxy.join("../docs/beyond-the-suite.md")).unwrap();
+    let rows = guide.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| ")?.split(" | ").map(str::trim);
+        let (_group, file, count) = (cells.next()?, cells.next()?, cells.next()?);
+        Some((file.strip_prefix("`proxy/tests/")?.strip_suffix('`')?.to_owned(), count.parse::<usize>().ok()?))
+    });
+    let rows: Vec<_> = rows.collect();
+    assert!(rows.len() >= 7, "{rows:?}");
+    for (file, count) in rows {
+        assert_eq!(scenarios_in(&proxy.join("tests").join(&file)), count, "{file}");
+    }
+}
+
 /// One scenario's box and origin.
 struct Stage {
-    bulaq: Bulaq,
+    /// None only while another takes its place.
+    box_at_work: Option<Bulaq>,
+    /// The site's keys.
+    site: String,
+    may_purge: bool,
     origin: Option<Origin>,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     script: Arc<Mutex<VecDeque<Vec<Step>>>>,
 }
 
@@ -213,19 +270,37 @@ impl Stage {
         let script = Arc::<Mutex<VecDeque<Vec<Step>>>>::default();
         let origin = Origin::start(following(&script)).await;
         let address = origin.address;
-        let alter = |options: &mut RoomOptions| {
-            options.origin.head_timeout = Duration::from_millis(300);
-            options.origin.idle_body_timeout = Duration::from_millis(300);
+        let mut stage = Self {
+            box_at_work: None,
+            site: scenario.site.clone(),
+            may_purge: scenario.may_purge,
+            origin: Some(origin),
+            address,
+            script,
         };
+        stage.open(Arc::new(tempfile::tempdir().unwrap()), Clock::held(morning()));
+        stage
+    }
+
+    fn bulaq(&self) -> &Bulaq {
+        self.box_at_work.as_ref().expect("another takes its place only in `restart`")
+    }
+
+    /// Stops the box in order, and starts another in its folder.
+    async fn restart(&mut self) {
+        let Some(bulaq) = self.box_at_work.take() else { return };
+        let clock = bulaq.clock.clone();
+        self.open(bulaq.stop().await, clock);
+    }
+
+    fn open(&mut self, folder: Arc<TempDir>, clock: Clock) {
+        let list = allowlist(&[HOST], &self.site);
         let alter_doors = |doors: &mut IngressOptions| {
-            if scenario.may_purge {
+            if self.may_purge {
                 doors.purgers = doors.operators.clone();
             }
         };
-        let folder = Arc::new(tempfile::tempdir().unwrap());
-        let list = allowlist(&[HOST], &scenario.site);
-        let bulaq = Bulaq::start_with(folder, list, &[HOST], address, alter, alter_doors);
-        Self { bulaq, origin: Some(origin), address, script }
+        self.box_at_work = Some(Bulaq::start_at(folder, clock, list, &[HOST], self.address, impatient, alter_doors));
     }
 
     async fn play(mut self, scenario: &Scenario) -> Result<(), String> {
@@ -242,13 +317,28 @@ impl Stage {
                 return Err(format!("step {}: {}; the client got {answer:?}", index + 1, wrong.join("; ")));
             }
             // The store may still be taking what the client has already; the next step must find it there.
-            self.bulaq.has_settled().await;
+            self.bulaq().has_settled().await;
         }
         Ok(())
     }
 
     async fn prepare(&mut self, step: &OneStep) {
-        self.bulaq.clock.advance(Duration::from_secs(step.advance_s));
+        let clock = &self.bulaq().clock;
+        clock.advance(Duration::from_secs(step.advance_s));
+        clock.set(clock.now() - Duration::from_secs(step.back_s));
+        if let Some(since_1970) = step.clock_s {
+            clock.set(UNIX_EPOCH + Duration::from_secs(since_1970));
+        }
+        if let Some(site) = &step.reload {
+            self.bulaq().rooms.reload(allowlist(&[HOST], site));
+            self.site.clone_from(site);
+        }
+        if step.restarts {
+            self.restart().await;
+        }
+        if step.forgets {
+            self.bulaq().rooms.context.store.forget_memory();
+        }
         match step.origin_gone {
             Some(true) => {
                 if let Some(origin) = self.origin.take() {
@@ -265,6 +355,7 @@ impl Stage {
     }
 
     fn steps(&self, answer: &OneAnswer) -> Vec<Step> {
+        let content = answer.gzip.as_ref().map_or_else(|| answer.content.clone().into_bytes(), |text| gzip(text));
         let text = match (&answer.status, &answer.raw) {
             (None, raw) => raw.clone().unwrap_or_default(),
             (Some(status), raw) => {
@@ -273,15 +364,22 @@ impl Stage {
                     head += "Date: {date}\r\n";
                 }
                 if raw.is_none() && !status.starts_with("304") {
-                    head += &format!("Content-Length: {}\r\n", answer.content.len());
+                    head += &format!("Content-Length: {}\r\n", content.len());
+                }
+                if answer.gzip.is_some() {
+                    head += "Content-Encoding: gzip\r\n";
                 }
                 for line in &answer.fields {
                     head += &format!("{line}\r\n");
                 }
-                head + "\r\n" + raw.as_ref().unwrap_or(&answer.content)
+                head + "\r\n" + raw.as_deref().unwrap_or_default()
             }
         };
-        let mut steps = vec![send(self.dated(&text))];
+        let mut bytes = self.dated(&text).into_bytes();
+        if answer.status.is_some() && answer.raw.is_none() {
+            bytes.extend(content);
+        }
+        let mut steps = vec![send(bytes)];
         steps.extend(answer.end.map(|end| match end {
             End::Close => Step::Close,
             End::Reset => Step::Reset,
@@ -296,9 +394,9 @@ impl Stage {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{date") {
             let (shift, after) = after.split_once('}').expect("a closing brace");
-            let now = self.bulaq.clock.now();
+            let now = self.bulaq().clock.now();
             let at = match shift.strip_prefix('-') {
-                Some(back) => now - Duration::from_secs(back.parse().unwrap()),
+                Some(back) => now.checked_sub(Duration::from_secs(back.parse().unwrap())).unwrap_or(UNIX_EPOCH),
                 None => now + Duration::from_secs(shift.strip_prefix('+').unwrap_or("0").parse().unwrap()),
             };
             dated += before;
@@ -310,9 +408,12 @@ impl Stage {
 
     async fn ask(&self, step: &OneStep) -> (Option<Answer>, bool) {
         let door = match step.door {
-            Door::Reverse => self.bulaq.http,
-            Door::Forward => self.bulaq.forward,
+            Door::Reverse => self.bulaq().http,
+            Door::Forward => self.bulaq().forward,
         };
+        if step.http2 {
+            return (Some(over_http2(door, step).await), false);
+        }
         let bytes = step.raw.clone().unwrap_or_else(|| written(step));
         let mut client = Client::connect(door).await;
         client.send(&bytes).await;
@@ -324,6 +425,37 @@ impl Stage {
     fn seen(&self) -> Vec<Seen> {
         self.origin.as_ref().map(Origin::seen).unwrap_or_default()
     }
+}
+
+/// Waits that a test can afford.
+fn impatient(options: &mut RoomOptions) {
+    options.origin.head_timeout = Duration::from_millis(300);
+    options.origin.idle_body_timeout = Duration::from_millis(300);
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn gunzip(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    match GzDecoder::new(bytes).read_to_string(&mut text) {
+        Ok(_) => text,
+        Err(error) => format!("no gzip: {error}"),
+    }
+}
+
+/// A request over HTTP/2, and what its client understood of the answer.
+async fn over_http2(door: SocketAddr, step: &OneStep) -> Answer {
+    let (method, target) = step.request.split_once(' ').expect("a method and a target");
+    let uri = if target.contains("://") { target.to_owned() } else { format!("http://{}{target}", host(step)) };
+    let mut request = http::Request::builder().method(method).uri(uri);
+    for (name, value) in step.fields.iter().map(|line| line.split_once(": ").expect("a field line")) {
+        request = request.header(name, value);
+    }
+    client::over_http2(door, request.body(Empty::new()).unwrap()).await
 }
 
 fn following(script: &Arc<Mutex<VecDeque<Vec<Step>>>>) -> impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static {
@@ -354,6 +486,11 @@ fn check_answer(expect: &Expected, answer: &Answer, has_ended: bool, wrong: &mut
     }
     if expect.content.as_ref().is_some_and(|content| *content != answer.text()) {
         wrong.push(format!("content {:?}", answer.text()));
+    }
+    if let Some(text) = &expect.gzip
+        && (*text != gunzip(&answer.content) || answer.field("content-encoding").as_deref() != Some("gzip"))
+    {
+        wrong.push(format!("compressed content {:?}", gunzip(&answer.content)));
     }
     for part in expect.contains.iter().filter(|part| !answer.text().contains(part.as_str())) {
         wrong.push(format!("{part:?} is not in the content"));

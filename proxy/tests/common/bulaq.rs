@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bulaq::ca::Certificates;
 use bulaq::clock::Clock;
@@ -22,6 +22,11 @@ use super::soon;
 
 /// When it all happens: Monday, 6 April 2020, 03:00 UTC.
 const MORNING_S: u64 = 1_586_142_000;
+
+/// The same as a time.
+pub fn morning() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(MORNING_S)
+}
 
 /// A running box. Its folder goes with it.
 pub struct Bulaq {
@@ -68,7 +73,19 @@ impl Bulaq {
         alter: impl FnOnce(&mut RoomOptions),
         alter_doors: impl FnOnce(&mut IngressOptions),
     ) -> Self {
-        let clock = Clock::held(UNIX_EPOCH + Duration::from_secs(MORNING_S));
+        Self::start_at(folder, Clock::held(morning()), list, hosts, origin, alter, alter_doors)
+    }
+
+    /// The same with a clock that stands elsewhere.
+    pub fn start_at(
+        folder: Arc<TempDir>,
+        clock: Clock,
+        list: Allowlist,
+        hosts: &[&str],
+        origin: SocketAddr,
+        alter: impl FnOnce(&mut RoomOptions),
+        alter_doors: impl FnOnce(&mut IngressOptions),
+    ) -> Self {
         let to = HostOverride { ip: origin.ip(), port: Some(origin.port()) };
         let hosts: HashMap<_, _> = hosts.iter().map(|host| (super::name(host), vec![to])).collect();
         let mut options = RoomOptions {

@@ -2,6 +2,9 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -184,4 +187,29 @@ impl Client {
         self.unread.extend_from_slice(&buffer[..read]);
         (read > 0).then_some(())
     }
+}
+
+/// A request over HTTP/2, without TLS and without being asked, and what its client understood of the answer: status 0 when
+/// none came.
+pub async fn over_http2(door: SocketAddr, request: http::Request<Empty<Bytes>>) -> Answer {
+    let stream = soon("a connection to the box", TcpStream::connect(door)).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let driving = tokio::spawn(connection);
+    let mut answer = Answer { status: 0, fields: Vec::new(), content: Vec::new(), ending: Ending::Cut };
+    if let Ok(response) = soon("the head of an answer", sender.send_request(request)).await {
+        let (head, mut body) = response.into_parts();
+        answer.status = head.status.as_u16();
+        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        answer.fields = head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        answer.ending = loop {
+            match soon("more of an answer", body.frame()).await {
+                None => break Ending::Whole,
+                Some(Err(_)) => break Ending::Cut,
+                Some(Ok(frame)) => answer.content.extend(frame.into_data().unwrap_or_default()),
+            }
+        };
+    }
+    driving.abort();
+    answer
 }
