@@ -24,6 +24,8 @@ mod early_end;
 mod files;
 #[path = "scenarios/limits.rs"]
 mod limits;
+#[path = "scenarios/one_tag.rs"]
+mod one_tag;
 #[path = "scenarios/parts.rs"]
 mod parts;
 #[path = "scenarios/together.rs"]
