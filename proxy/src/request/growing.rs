@@ -20,8 +20,9 @@ use crate::store::BodyFile;
 /// never touch the file.
 const WINDOW_BYTES: u64 = 256 * 1024;
 
-/// The most that one read of the file brings, in bytes.
-const READ_BYTES: usize = 128 * 1024;
+/// The most that one read of the file brings, in bytes. Each reader that is behind the window has one such piece to itself,
+/// besides what waits in its connection to be sent (at most 64 KiB): 500 slow readers hold less than 50 MiB.
+const READ_BYTES: usize = 32 * 1024;
 
 /// How long the pen waits for a reader that takes nothing, once the file is lost; then that reader is cut off.
 const SLOW_READER_WAIT: Duration = Duration::from_secs(30);

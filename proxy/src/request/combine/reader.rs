@@ -18,7 +18,7 @@ use crate::request::{BodyError, Context, ForwardError, ResponseBody, Way};
 use crate::store::{BLOCK_BYTES, Incomplete};
 
 /// The most that one read of the store brings, in bytes.
-const READ_BYTES: usize = 128 << 10;
+const READ_BYTES: usize = 32 << 10;
 
 /// How often a reader starts or joins a further run for a block that did not come.
 const TRIES_MAX: u32 = 2;
