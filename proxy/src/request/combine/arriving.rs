@@ -151,10 +151,10 @@ async fn assembly_for(
     };
     if let Some(known) = stored.iter().find(is_same) {
         let assembly = context.assemblies.of(known)?;
-        assembly.freshen(&context.store, head).await;
+        assembly.freshen(&context.store, head, asked.rules).await;
         return Some(assembly);
     }
-    match context.store.begin_incomplete(&asked.key, head, length).await {
+    match context.store.begin_incomplete(&asked.key, head, length, asked.rules).await {
         Ok(incomplete) => context.assemblies.of(&incomplete),
         Err(refusal) => {
             let site = asked.permit.site().name();

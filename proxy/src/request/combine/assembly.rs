@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bulaq_cache_policy::{ByteRange, CacheKey, StoredHead, StrongValidator};
 
 use super::run::{Run, block_after};
-use crate::store::{BLOCK_BYTES, Incomplete, Store};
+use crate::store::{BLOCK_BYTES, Incomplete, Rules, Store};
 
 /// A run is at most so many blocks: enough that asking costs little beside them.
 const RUN_BLOCKS_MAX: u64 = 16;
@@ -107,9 +107,9 @@ impl Assembly {
         blocks.find(|&block| !incomplete.has_block(block)).map(|block| (block * BLOCK_BYTES).max(range.first))
     }
 
-    /// Gives it a new head: the same bytes, confirmed by the origin.
-    pub(super) async fn freshen(&self, store: &Store, head: StoredHead) {
-        let freshened = store.freshen_incomplete(&self.incomplete(), head).await;
+    /// Gives it a new head, made under `rules`: the same bytes, confirmed by the origin.
+    pub(super) async fn freshen(&self, store: &Store, head: StoredHead, rules: Rules) {
+        let freshened = store.freshen_incomplete(&self.incomplete(), head, rules).await;
         *self.incomplete.lock().unwrap_or_else(PoisonError::into_inner) = freshened;
     }
 

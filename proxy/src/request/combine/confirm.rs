@@ -21,7 +21,7 @@ pub async fn confirmed(
     let incomplete = assembly.incomplete();
     match freshen(incomplete.head(), presented, not_modified, request_time, context.clock.now()) {
         Freshening::Freshened(head) => {
-            assembly.freshen(&context.store, *head).await;
+            assembly.freshen(&context.store, *head, incomplete.rules()).await;
             true
         }
         Freshening::EndsStorage { .. } => {

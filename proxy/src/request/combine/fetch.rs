@@ -115,7 +115,7 @@ pub(super) async fn confirm(
     }
     let presented = asked.presented(&context.options.policy);
     match freshen_by_part(head, &presented, part, request_time, now) {
-        Freshening::Freshened(head) => assembly.freshen(&context.store, *head).await,
+        Freshening::Freshened(head) => assembly.freshen(&context.store, *head, incomplete.rules()).await,
         Freshening::EndsStorage { .. } => context.store.remove_incomplete(&incomplete).await,
         Freshening::NotSelected => {}
     }

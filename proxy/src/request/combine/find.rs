@@ -41,7 +41,7 @@ pub(super) async fn stored_in_part(context: &Arc<Context>, asked: &Arc<Asked>) -
         let (asked, policy) = (asked.clone(), context.options.policy.clone());
         move |parts| StoredHead::from_parts(parts, &asked.rule, &policy)
     };
-    let mut found = context.store.find_incomplete(&asked.key, restore).await;
+    let mut found = context.store.find_incomplete(&asked.key, asked.rules, restore).await;
     for forbidden in found.extract_if(.., |incomplete| incomplete.head().not_storable().is_some()) {
         context.store.remove_incomplete(&forbidden).await;
     }

@@ -10,6 +10,7 @@ use super::super::error::StoreRefusal;
 use super::super::files::{Flaw, key_of};
 use super::super::find::record_of;
 use super::super::head_codec::{decode_head, encode_head};
+use super::super::memory::Rules;
 use super::super::name::{FileName, IndexKey, UrlKey};
 use super::super::record::{Damage, Layout, RECORD_BYTES_MAX, encode_front, encode_slot};
 use super::super::{Shared, Store};
@@ -20,7 +21,7 @@ use super::parts::INCOMPLETE_MAX;
 use crate::store::sums::BLOCK_BYTES;
 
 impl Store {
-    /// Begins to store a response in parts; its head is what a 200 with the complete body would have. Replaces what was
+    /// Begins to store a response in parts; its head, made under `rules`, is what a 200 with the complete body would have. Replaces what was
     /// stored in part of the same variant. Nothing complete goes by this.
     ///
     /// # Errors
@@ -30,18 +31,24 @@ impl Store {
         key: &CacheKey,
         head: StoredHead,
         complete_length: u64,
+        rules: Rules,
     ) -> Result<Arc<Incomplete>, StoreRefusal> {
         let (shared, key) = (Arc::clone(&self.0), key.clone());
-        let begin = move || shared.begin_incomplete(key, Arc::new(head), complete_length);
+        let begin = move || shared.begin_incomplete(key, Arc::new(head), complete_length, rules);
         self.0.files.run_blocking(begin).await?
     }
 
-    /// Gives an incomplete response a new head, after a 304 or a part that confirms it (RFC 9111 §3.4): the blocks stay, and
+    /// Gives an incomplete response a new head, made under `rules`, after a 304 or a part that confirms it (RFC 9111 §3.4): the blocks stay, and
     /// who puts or reads them under the old head goes on. When the disk refuses, the answer can still be used; the
     /// store keeps the head that it has.
-    pub async fn freshen_incomplete(&self, incomplete: &Arc<Incomplete>, head: StoredHead) -> Arc<Incomplete> {
+    pub async fn freshen_incomplete(
+        &self,
+        incomplete: &Arc<Incomplete>,
+        head: StoredHead,
+        rules: Rules,
+    ) -> Arc<Incomplete> {
         let head = Arc::new(head);
-        let freshened = Arc::new(Incomplete { head: Arc::clone(&head), ..incomplete.again() });
+        let freshened = Arc::new(Incomplete { head: Arc::clone(&head), rules, ..incomplete.again() });
         let this = Arc::clone(&freshened);
         match self.0.files.run_blocking(move || this.keep_head()).await {
             Ok(Ok(())) | Err(_) => {}
@@ -76,6 +83,7 @@ impl Shared {
         key: CacheKey,
         head: Arc<StoredHead>,
         complete_length: u64,
+        rules: Rules,
     ) -> Result<Arc<Incomplete>, StoreRefusal> {
         let now_ms = self.now_ms();
         // Longer than the record of the file that is made now: the slots must hold the complete one too.
@@ -92,7 +100,6 @@ impl Shared {
             complete_length,
         };
         let index_key = key_of(&record.url, &record.variant);
-        let rules = self.memory.rules();
 
         // Before the stripe: what is evicted for it has stripes too.
         self.make_place(index_key.url())?;
@@ -114,7 +121,7 @@ impl Shared {
         let part = Used::new(Arc::new(Part::new(Arc::clone(&self.files), new)));
         self.parts.add(&part, now_ms);
         drop(room);
-        Ok(Arc::new(Incomplete { shared: Arc::clone(self), key, head, part }))
+        Ok(Arc::new(Incomplete { shared: Arc::clone(self), key, head, rules, part }))
     }
 
     /// What is stored in part under a key goes when the whole is stored under it; but not the part that has just become the
@@ -226,7 +233,7 @@ impl Incomplete {
         let bytes = encode_slot(writer.sequence + 1, &encoded);
         self.shared.files.disk.write_at(&part.file, &bytes, part.layout.slot_offset(slot))?;
         (writer.slot, writer.sequence) = (slot, writer.sequence + 1);
-        part.set_head(Arc::clone(&self.head), self.shared.memory.rules());
+        part.set_head(Arc::clone(&self.head), self.rules);
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use bulaq_cache_policy::CacheKey;
 
 use super::super::files::Flaw;
 use super::super::find::Restore;
+use super::super::memory::Rules;
 use super::super::name::{FileName, UrlKey};
 use super::super::record::Damage;
 use super::super::{Shared, Store};
@@ -16,38 +17,36 @@ impl Store {
     /// What is stored in part of a URL, newest first. When there is nothing, or all of it is open, this waits for nothing;
     /// else fronts and sums are read on a thread that may wait for the disk. Heads are restored as by
     /// [`Store::find`]. What is damaged is set aside and not among the answer.
-    pub async fn find_incomplete(&self, key: &CacheKey, restore: impl Restore) -> Vec<Arc<Incomplete>> {
-        if let Some(found) = self.0.find_open(key) {
+    pub async fn find_incomplete(&self, key: &CacheKey, rules: Rules, restore: impl Restore) -> Vec<Arc<Incomplete>> {
+        if let Some(found) = self.0.find_open(key, rules) {
             return found;
         }
         let (shared, key) = (Arc::clone(&self.0), key.clone());
-        self.0.files.run_blocking(move || shared.load_incomplete(&key, &restore)).await.unwrap_or_default()
+        self.0.files.run_blocking(move || shared.load_incomplete(&key, rules, &restore)).await.unwrap_or_default()
     }
 }
 
 impl Shared {
-    /// All of a URL, when they are open and their heads are of the rules of now.
-    fn find_open(self: &Arc<Self>, key: &CacheKey) -> Option<Vec<Arc<Incomplete>>> {
-        let rules = self.memory.rules();
+    /// All of a URL, when they are open and their heads are of these rules.
+    fn find_open(self: &Arc<Self>, key: &CacheKey, rules: Rules) -> Option<Vec<Arc<Incomplete>>> {
         let open = self.parts.open_of(UrlKey::of(key.as_str()), self.now_ms())?;
         let found = open.into_iter().filter(|part| *part.url == *key.as_str()).map(|part| {
             // One that is whole and could not be published is tried again, on a thread that may wait.
             let head = part.head_under(rules).filter(|_| !part.blocks.is_known_whole())?;
-            Some(Arc::new(Incomplete { shared: Arc::clone(self), key: key.clone(), head, part }))
+            Some(Arc::new(Incomplete { shared: Arc::clone(self), key: key.clone(), head, rules, part }))
         });
         found.collect::<Option<Vec<_>>>().map(newest_first)
     }
 
-    fn load_incomplete(self: &Arc<Self>, key: &CacheKey, restore: &impl Restore) -> Vec<Arc<Incomplete>> {
+    fn load_incomplete(self: &Arc<Self>, key: &CacheKey, rules: Rules, restore: &impl Restore) -> Vec<Arc<Incomplete>> {
         let url = UrlKey::of(key.as_str());
-        let rules = self.memory.rules();
         let stripe = self.stripe(url);
         let mut found = Vec::new();
         for name in self.parts.names(&url.0) {
             let Some(part) = self.open_part(name) else { continue };
             if *part.url == *key.as_str() {
                 let head = part.restored_head(restore, rules);
-                found.push(Arc::new(Incomplete { shared: Arc::clone(self), key: key.clone(), head, part }));
+                found.push(Arc::new(Incomplete { shared: Arc::clone(self), key: key.clone(), head, rules, part }));
             }
         }
         drop(stripe);

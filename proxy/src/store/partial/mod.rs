@@ -32,6 +32,7 @@ pub(crate) use self::parts::Parts;
 use self::part::Used;
 use super::Shared;
 use super::error::StoreRefusal;
+use super::memory::Rules;
 use super::stored_response::StoredResponse;
 use super::sums::{BLOCK_BYTES, block_sum};
 
@@ -44,6 +45,8 @@ pub struct Incomplete {
     shared: Arc<Shared>,
     key: CacheKey,
     head: Arc<StoredHead>,
+    /// The rules that its head is of.
+    rules: Rules,
     part: Used,
 }
 
@@ -56,6 +59,11 @@ impl Incomplete {
     /// What is stored of its head: as of a 200 with the complete body.
     pub fn head(&self) -> &StoredHead {
         &self.head
+    }
+
+    /// The operator's rules that its head is of.
+    pub fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// The length of the complete body in bytes.
@@ -172,6 +180,7 @@ impl Incomplete {
             shared: Arc::clone(&self.shared),
             key: self.key.clone(),
             head: Arc::clone(&self.head),
+            rules: self.rules,
             part: self.part.clone(),
         }
     }

@@ -49,7 +49,7 @@ async fn killed_after_any_block_the_rest_is_all_that_is_missing() {
 /// Begins, puts and freshens until the power goes; says which blocks were confirmed and whether the whole was.
 async fn work(store: &Store) -> (Vec<u64>, bool) {
     let mut confirmed = Vec::new();
-    let Ok(mut incomplete) = store.begin_incomplete(&key(URL), head("\"1\""), BYTES as u64).await else {
+    let Ok(mut incomplete) = store.begin_incomplete(&key(URL), head("\"1\""), BYTES as u64, store.rules()).await else {
         return (confirmed, false);
     };
     for (number, block) in [2, 0, 3, 1].into_iter().enumerate() {
@@ -58,7 +58,7 @@ async fn work(store: &Store) -> (Vec<u64>, bool) {
             Ok(None) => confirmed.push(block),
             Err(_) => {}
         }
-        incomplete = store.freshen_incomplete(&incomplete, head(&format!("\"{}\"", number + 2))).await;
+        incomplete = store.freshen_incomplete(&incomplete, head(&format!("\"{}\"", number + 2)), store.rules()).await;
     }
     (confirmed, false)
 }

@@ -51,11 +51,13 @@ async fn a_disk_that_refuses_anything_once_loses_one_block_at_most() {
 }
 
 async fn work(store: &Store) -> usize {
-    let Ok(mut incomplete) = store.begin_incomplete(&key(URL), head("\"1\""), BYTES as u64).await else { return 1 };
+    let Ok(mut incomplete) = store.begin_incomplete(&key(URL), head("\"1\""), BYTES as u64, store.rules()).await else {
+        return 1;
+    };
     let mut refused = 0;
     for block in [1, 0, 3, 2] {
         refused += usize::from(incomplete.put(block, &chunks(&short_film(), block)).await.is_err());
-        incomplete = store.freshen_incomplete(&incomplete, head("\"2\"")).await;
+        incomplete = store.freshen_incomplete(&incomplete, head("\"2\""), store.rules()).await;
         let got = incomplete.read_at(block * BLOCK_BYTES, 5).await;
         assert!(got.is_err() || got.unwrap() == short_film().slice(block as usize * MIB..block as usize * MIB + 5));
     }
@@ -125,7 +127,7 @@ fn allocated(path: &Path) -> u64 {
 async fn a_store_that_is_full_refuses_a_block_and_what_is_open_goes_on() {
     let at = Box::with(|options| options.bytes_max = 3 << 20);
     let store = at.open_ready();
-    let refused = store.begin_incomplete(&key(URL), head("\"1\""), 4 * BLOCK_BYTES).await.map(drop);
+    let refused = store.begin_incomplete(&key(URL), head("\"1\""), 4 * BLOCK_BYTES, store.rules()).await.map(drop);
     assert!(matches!(refused, Err(StoreRefusal::TooLarge { .. })), "{refused:?}");
     let first = begin(&store, URL, 2 * MIB + 500_000).await;
     let second = begin(&store, &film_url(2), 2 * MIB + 500_000).await;
@@ -149,7 +151,8 @@ async fn the_floor_of_free_disk_holds_for_parts() {
     put(&incomplete, &short_film(), 0).await;
     at.faults.set_free_bytes((1 << 30) + 1_000);
     assert!(matches!(incomplete.put(1, &chunks(&short_film(), 1)).await, Err(StoreRefusal::NoRoom)));
-    let refused = store.begin_incomplete(&key(&film_url(1)), head("\"1\""), BYTES as u64).await.map(drop);
+    let refused =
+        store.begin_incomplete(&key(&film_url(1)), head("\"1\""), BYTES as u64, store.rules()).await.map(drop);
     assert!(matches!(refused, Err(StoreRefusal::NoRoom)), "{refused:?}");
     at.faults.heal();
     at.clock.advance(Duration::from_secs(60));
@@ -181,7 +184,7 @@ async fn there_are_so_many_and_no_more() {
 async fn nothing_is_begun_that_cannot_end() {
     let at = Box::with(|options| options.body_bytes_max = 10 << 20);
     let store = at.open_ready();
-    let begin = async |head, length| store.begin_incomplete(&key(URL), head, length).await.map(drop);
+    let begin = async |head, length| store.begin_incomplete(&key(URL), head, length, store.rules()).await.map(drop);
     assert!(matches!(begin(head("\"1\""), (10 << 20) + 1).await, Err(StoreRefusal::TooLarge { .. })));
     assert!(matches!(begin(head("\"1\""), u64::MAX).await, Err(StoreRefusal::TooLarge { .. })));
     let long = head(&format!("\"{}\"", "x".repeat(200_000)));

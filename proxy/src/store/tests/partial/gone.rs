@@ -122,7 +122,7 @@ async fn what_became_whole_takes_the_place_of_the_whole_that_was() {
     let at = Box::new();
     let store = at.open_ready();
     let old = fill(&store, URL, &body(5_000, 1)).await;
-    let incomplete = store.begin_incomplete(&key(URL), head("\"2\""), BYTES as u64).await.unwrap();
+    let incomplete = store.begin_incomplete(&key(URL), head("\"2\""), BYTES as u64, store.rules()).await.unwrap();
     for block in 0..3 {
         assert_eq!(etag_of(&find(&store, URL).await[0]), "\"1\"", "until then the old one is there");
         put(&incomplete, &short_film(), block).await;
@@ -144,7 +144,7 @@ async fn a_purge_knows_what_is_stored_in_part() {
     let store = at.open_ready();
     let film = film();
     let head = restore(parts(&[("etag", "\"1\""), ("cache-control", "max-age=600"), ("cache-tag", "films")], None));
-    let incomplete = store.begin_incomplete(&key(URL), head, FILM_BYTES as u64).await.unwrap();
+    let incomplete = store.begin_incomplete(&key(URL), head, FILM_BYTES as u64, store.rules()).await.unwrap();
     put(&incomplete, &film, 2).await;
     assert_eq!(store.purge(tagged("books"), PurgeMode::Hard).await.responses, 0);
     assert_eq!(store.purge(tagged("films"), PurgeMode::Soft).await.responses, 1);
@@ -158,7 +158,7 @@ async fn a_purge_knows_what_is_stored_in_part() {
     assert!(is_stale(&store).await, "the file says it too");
     assert_eq!(held(&found(&store, URL).await[0]), [0, 2], "the blocks stay");
     let confirmed = restore(parts(&[("etag", "\"1\""), ("cache-control", "max-age=600")], None));
-    store.freshen_incomplete(&found(&store, URL).await[0], confirmed).await;
+    store.freshen_incomplete(&found(&store, URL).await[0], confirmed, store.rules()).await;
     assert!(!is_stale(&store).await);
     assert_eq!(store.purge(tagged("films"), PurgeMode::Hard).await.responses, 0, "it has lost the tag");
     for scope in [Scope::Url(key(URL)), Scope::Prefix("http://a.kz/f".into()), Scope::Host("a.kz".into())] {

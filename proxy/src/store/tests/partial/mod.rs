@@ -29,7 +29,7 @@ fn chunks(body: &Bytes, block: u64) -> Vec<Bytes> {
 }
 
 async fn begin(store: &Store, url: &str, bytes: usize) -> Arc<Incomplete> {
-    store.begin_incomplete(&key(url), head("\"1\""), bytes as u64).await.unwrap()
+    store.begin_incomplete(&key(url), head("\"1\""), bytes as u64, store.rules()).await.unwrap()
 }
 
 async fn put(incomplete: &Incomplete, body: &Bytes, block: u64) -> Option<Arc<StoredResponse>> {
@@ -37,7 +37,7 @@ async fn put(incomplete: &Incomplete, body: &Bytes, block: u64) -> Option<Arc<St
 }
 
 async fn found(store: &Store, url: &str) -> Vec<Arc<Incomplete>> {
-    store.find_incomplete(&key(url), restore).await
+    store.find_incomplete(&key(url), store.rules(), restore).await
 }
 
 /// All bytes of a block, as its readers get them; none when it is missing.
@@ -182,7 +182,7 @@ async fn all_who_ask_share_one_and_a_new_one_replaces_it() {
     put(&again, &film(), 2).await;
     assert_eq!(held(&first), [1, 2]);
 
-    let second = store.begin_incomplete(&key(URL), head("\"2\""), 3 * BLOCK_BYTES).await.unwrap();
+    let second = store.begin_incomplete(&key(URL), head("\"2\""), 3 * BLOCK_BYTES, store.rules()).await.unwrap();
     assert!(first.is_gone() && again.is_gone() && !second.is_gone() && !second.is_same(&first));
     assert!(matches!(first.put(0, &chunks(&film(), 0)).await, Err(StoreRefusal::Invalidated)));
     assert!(read_block(&first, 1).await == Some(film().slice(MIB..2 * MIB)), "what was open goes on");
@@ -202,8 +202,10 @@ async fn variants_are_kept_apart_newest_first_and_within_a_limit() {
     };
     for (second, language) in ["kk", "ru", "en"].into_iter().enumerate() {
         at.clock.advance(Duration::from_secs(1));
-        let incomplete =
-            store.begin_incomplete(&key(URL), of(language, second as u64), FILM_BYTES as u64).await.unwrap();
+        let incomplete = store
+            .begin_incomplete(&key(URL), of(language, second as u64), FILM_BYTES as u64, store.rules())
+            .await
+            .unwrap();
         put(&incomplete, &body(FILM_BYTES, second as u8), second as u64).await;
     }
     let check = async |store: &Store| {
@@ -225,14 +227,14 @@ async fn a_new_head_keeps_the_blocks_and_who_works_under_the_old_one_goes_on() {
     put(&old, &film(), 0).await;
     let mut fresh = Arc::clone(&old);
     for number in 2..7 {
-        fresh = store.freshen_incomplete(&fresh, head(&format!("\"{number}\""))).await;
+        fresh = store.freshen_incomplete(&fresh, head(&format!("\"{number}\"")), store.rules()).await;
     }
     assert!(fresh.is_same(&old) && etag(&fresh) == "\"6\"" && etag(&old) == "\"1\"");
     put(&old, &film(), 1).await;
     assert_eq!(held(&fresh), [0, 1]);
     assert_eq!(etag(&found(&store, URL).await[0]), "\"6\"");
     // One that is longer than its place is used, and not kept.
-    let long = store.freshen_incomplete(&fresh, head(&format!("\"{}\"", "x".repeat(5_000)))).await;
+    let long = store.freshen_incomplete(&fresh, head(&format!("\"{}\"", "x".repeat(5_000))), store.rules()).await;
     assert_eq!(etag(&long).len(), 5_002);
     assert_eq!(etag(&found(&store, URL).await[0]), "\"6\"");
     drop((old, fresh, long));
@@ -242,12 +244,12 @@ async fn a_new_head_keeps_the_blocks_and_who_works_under_the_old_one_goes_on() {
     let incomplete = found(&store, URL).await.pop().unwrap();
     assert_eq!((etag(&incomplete), held(&incomplete)), ("\"6\"", vec![0, 1]));
     let older = Arc::clone(&incomplete);
-    let fresh = store.freshen_incomplete(&incomplete, head("\"7\"")).await;
+    let fresh = store.freshen_incomplete(&incomplete, head("\"7\""), store.rules()).await;
     for block in 2..6 {
         put(&older, &film(), block).await;
     }
     assert_eq!(etag_of(&find(&store, URL).await[0]), "\"7\"", "it becomes whole under its newest head");
-    store.freshen_incomplete(&fresh, head("\"8\"")).await;
+    store.freshen_incomplete(&fresh, head("\"8\""), store.rules()).await;
     store.forget_memory();
     assert_eq!(etag_of(&find(&store, URL).await[0]), "\"7\"", "and what it has become is freshened as such");
     assert!(served(&store, URL).await == Some(film()));
@@ -263,11 +265,17 @@ async fn heads_follow_the_rules_of_now() {
         parts.is_marked_stale = true;
         restore(parts)
     };
-    let found = store.find_incomplete(&key(URL), stale).await;
+    let found = store.find_incomplete(&key(URL), store.rules(), stale).await;
     assert!(!found[0].head().parts().is_marked_stale, "the rules are those under which it was begun");
     store.forget_memory();
-    let found = store.find_incomplete(&key(URL), stale).await;
+    let found = store.find_incomplete(&key(URL), store.rules(), stale).await;
     assert!(found[0].head().parts().is_marked_stale && found[0].is_same(&incomplete) && held(&found[0]) == [0]);
+    // What is made under the old rules by one who asked before is taken for no more than that.
+    let (old, late) = (incomplete.rules(), head("\"1\""));
+    assert!(old != store.rules());
+    store.freshen_incomplete(&incomplete, late, old).await;
+    let found = store.find_incomplete(&key(URL), store.rules(), stale).await;
+    assert!(found[0].head().parts().is_marked_stale);
 }
 
 /// Two who bring one block, in different words even: one of them wins, and nobody reads a mixture.
