@@ -6,7 +6,7 @@ use http::StatusCode;
 use http::header::{EXPIRES, HeaderMap, LAST_MODIFIED};
 
 use crate::cache_control::{ResponseDirectives, Scope, Seconds};
-use crate::delta_seconds::elapsed;
+use crate::delta_seconds::{DELTA_SECONDS_MAX, elapsed};
 use crate::http_date::date_field;
 use crate::options::Options;
 use crate::site_rule::{Overrode, SiteRule};
@@ -85,7 +85,11 @@ pub(crate) fn lifetime(basis: &Basis<'_>, options: &Options) -> Lifetime {
     if !basis.is_targeted && basis.headers.contains_key(EXPIRES) {
         return match date_field(basis.headers, EXPIRES, basis.date) {
             _ if basis.is_undated => of(LifetimeSource::Invalid, Duration::ZERO),
-            Some(expires) => of(LifetimeSource::Expires, elapsed(basis.date, expires)),
+            Some(expires) => {
+                // As long as any number of seconds may say (RFC 9111 §1.2.2): no age would ever reach the year 9999.
+                let longest = Duration::from_secs(DELTA_SECONDS_MAX);
+                of(LifetimeSource::Expires, elapsed(basis.date, expires).min(longest))
+            }
             None => of(LifetimeSource::Invalid, Duration::ZERO),
         };
     }
@@ -165,6 +169,7 @@ mod tests {
             (&[("expires", "@20"), ("date", "@10")], (10, Expires)),
             (&[("expires", "@86460"), ("date", "@86400")], (60, Expires)),
             (&[("expires", "@10"), ("date", "foo")], (10, Expires)),
+            (&[("expires", "Fri, 31 Dec 9999 23:59:59 GMT")], (DELTA_SECONDS_MAX, Expires)),
         ] {
             assert_eq!(lifetime(lines), expected, "{lines:?}");
         }
