@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, PRAGMA};
+use http::header::{
+    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, EXPIRES, HeaderMap,
+    HeaderName, PRAGMA, VARY,
+};
 
 use crate::delta_seconds::parse_delta_seconds;
 use crate::field;
@@ -51,7 +54,8 @@ pub enum Scope {
     Absent,
     /// Only these fields are meant: they are not stored, the rest may be.
     Fields(Vec<HeaderName>),
-    /// The whole response is meant. Also when the list of names is empty or unreadable.
+    /// The whole response is meant. Also when the list of names is empty or unreadable, or names a field without which
+    /// what is stored would mean something else (RFC 9111 §5.2.2.4 allows that for any list).
     Whole,
 }
 
@@ -77,9 +81,24 @@ impl Scope {
     }
 }
 
+/// Fields that decide about reuse or describe the stored bytes: a response is not stored without them.
+const NEVER_APART: [HeaderName; 11] = [
+    AGE,
+    CACHE_CONTROL,
+    crate::targeted::CDN_CACHE_CONTROL,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    DATE,
+    EXPIRES,
+    PRAGMA,
+    VARY,
+];
+
 fn field_names(argument: &[u8]) -> Option<Vec<HeaderName>> {
     let names: Option<Vec<_>> = field::split(argument, b',').map(|name| HeaderName::from_bytes(name).ok()).collect();
-    names.filter(|names| !names.is_empty())
+    names.filter(|names| !names.is_empty() && !names.iter().any(|name| NEVER_APART.contains(name)))
 }
 
 /// What a response says about its storage and reuse. RFC 9111 §5.2.2, RFC 5861, RFC 8246.
@@ -297,6 +316,8 @@ mod tests {
             (&["no-cache, no-cache=\"a\""], Scope::Whole),
             (&["no-cache=\"\""], Scope::Whole),
             (&["no-cache=\"a b\""], Scope::Whole),
+            (&["no-cache=\"a, Cache-Control\""], Scope::Whole),
+            (&["no-cache=content-type"], Scope::Whole),
             (&["private=\"a\""], Scope::Absent),
         ] {
             assert_eq!(response(lines).no_cache, expected, "{lines:?}");
