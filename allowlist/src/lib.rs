@@ -13,6 +13,8 @@ pub mod catalogue;
 mod diagnostic;
 mod explain;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod glob;
 mod host_name;
 mod path;

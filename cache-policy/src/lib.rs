@@ -57,6 +57,8 @@ mod entity_tag;
 mod field;
 mod freshen;
 mod freshness;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hop_by_hop;
 mod http_date;
 mod invalidation;
