@@ -239,7 +239,8 @@ fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
             None => (authority, None),
         },
     };
-    if host.is_empty() || !host.starts_with('[') && !host.bytes().all(is_plain) {
+    let is_address = host.len() > 2 && host.starts_with('[') && host.ends_with(']');
+    if host.is_empty() || !is_address && !host.bytes().all(is_plain) {
         return None;
     }
     let Some(port) = port else { return Some((host, None)) };
@@ -407,6 +408,9 @@ mod tests {
             (REVERSE, h1, "/", &["a.kz#b"], Err(BadAuthority)),
             (REVERSE, h1, "/", &["[::1"], Err(BadAuthority)),
             (REVERSE, h1, "/", &["[::1]x"], Err(BadAuthority)),
+            (REVERSE, h1, "/", &["[a.kz"], Err(BadAuthority)),
+            (REVERSE, h1, "/", &["[ a.kz/b@c"], Err(BadAuthority)),
+            (REVERSE, h1, "/", &["[]"], Err(BadAuthority)),
             (REVERSE, h1, "/", &["[::1]:80"], Ok("[::1]:80 /")),
             (REVERSE, h1, "http://user@a.kz/", &["a.kz"], Err(BadAuthority)),
             (REVERSE, h1, "http://a.kz/", &["b.kz"], Err(HostDisagrees)),
