@@ -14,6 +14,10 @@ pub const LINKS_MAX: usize = 50_000;
 /// Longest reference that is looked at, and longest URL that is taken: a request target has 8 kB at most (promise 16).
 pub(in crate::prefetch) const REFERENCE_BYTES_MAX: usize = 8 * 1024;
 
+/// Bytes of URLs that are made of one document's references, those that it repeats counted again. The largest index pages
+/// need some 5 MB; a hostile one, with a `<base>` of 8 kB and short references, would otherwise fill the memory.
+pub(in crate::prefetch) const LINKS_BYTES_MAX: usize = 32 << 20;
+
 /// The links of one document while it is read.
 pub(super) struct Collector {
     document: Url,
@@ -21,6 +25,7 @@ pub(super) struct Collector {
     encoding: &'static Encoding,
     links: Vec<Link>,
     seen: HashSet<Link>,
+    resolved_bytes: usize,
     is_nofollow: bool,
 }
 
@@ -33,6 +38,7 @@ impl Collector {
             encoding: encoding.output_encoding(),
             links: Vec::new(),
             seen: HashSet::new(),
+            resolved_bytes: 0,
             is_nofollow: false,
         }
     }
@@ -64,11 +70,14 @@ impl Collector {
 
     fn add(&mut self, reference: &str, kind: Kind, is_nofollow: bool, encoding: &'static Encoding) {
         let reference = reference.trim_matches(|c: char| c.is_ascii_whitespace() || c.is_ascii_control());
-        if self.links.len() >= LINKS_MAX || reference.is_empty() || reference.starts_with('#') {
+        let is_full = self.links.len() >= LINKS_MAX || self.resolved_bytes >= LINKS_BYTES_MAX - REFERENCE_BYTES_MAX;
+        if is_full || reference.is_empty() || reference.starts_with('#') {
             return;
         }
         let base = self.base.as_ref().unwrap_or(&self.document);
-        let Some(url) = resolve(base, encoding, reference).and_then(usable) else { return };
+        let Some(url) = resolve(base, encoding, reference) else { return };
+        self.resolved_bytes += url.as_str().len();
+        let Some(url) = usable(url) else { return };
         let link = Link { url, kind, is_nofollow };
         if !self.seen.contains(&link) {
             self.seen.insert(link.clone());

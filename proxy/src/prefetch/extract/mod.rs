@@ -16,6 +16,8 @@ use std::borrow::Cow;
 
 use url::Url;
 
+#[cfg(any(test, fuzzing))]
+pub(super) use collector::LINKS_BYTES_MAX;
 pub use collector::LINKS_MAX;
 pub(super) use collector::REFERENCE_BYTES_MAX;
 pub(super) use decode::{Unpacked, unpack};

@@ -4,7 +4,7 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use url::Url;
 
-use super::collector::usable;
+use super::collector::{LINKS_BYTES_MAX, REFERENCE_BYTES_MAX, usable};
 use super::{Document, Sitemap};
 
 /// Addresses of one sitemap; the protocol allows 50,000.
@@ -17,7 +17,7 @@ const URL_BYTES_MAX: usize = 8 * 1024;
 pub(super) fn read(document: Document<'_>) -> Sitemap {
     let content = document.content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document.content);
     let text = String::from_utf8_lossy(content);
-    let mut found = Found { base: document.url, sitemap: Sitemap::default() };
+    let mut found = Found { base: document.url, sitemap: Sitemap::default(), resolved_bytes: 0 };
     if text.trim_start().starts_with('<') {
         xml(&text, &mut found);
     } else if document.content_type.is_some_and(|value| value.trim_start().starts_with("text/plain")) {
@@ -29,6 +29,7 @@ pub(super) fn read(document: Document<'_>) -> Sitemap {
 struct Found<'a> {
     base: &'a Url,
     sitemap: Sitemap,
+    resolved_bytes: usize,
 }
 
 impl Found<'_> {
@@ -42,13 +43,16 @@ impl Found<'_> {
         self.sitemap.sitemaps.extend(url);
     }
 
-    fn resolve(&self, reference: &str) -> Option<Url> {
+    fn resolve(&mut self, reference: &str) -> Option<Url> {
         let reference = reference.trim();
-        let is_full = self.sitemap.pages.len() + self.sitemap.sitemaps.len() >= URLS_MAX;
+        let is_full = self.sitemap.pages.len() + self.sitemap.sitemaps.len() >= URLS_MAX
+            || self.resolved_bytes >= LINKS_BYTES_MAX - REFERENCE_BYTES_MAX;
         if is_full || reference.is_empty() || reference.len() > URL_BYTES_MAX {
             return None;
         }
-        self.base.join(reference).ok().and_then(usable)
+        let url = self.base.join(reference).ok()?;
+        self.resolved_bytes += url.as_str().len();
+        usable(url)
     }
 }
 

@@ -339,3 +339,19 @@ proptest! {
         prop_assert_eq!(found.iter().map(|link| &link.url).collect::<Vec<_>>(), [&expected]);
     }
 }
+
+#[test]
+fn short_references_to_a_long_base_do_not_fill_the_memory() {
+    let folder = "x".repeat(8000);
+    let references: String = (0..20_000).map(|at| format!("<a href={at}>")).collect();
+    let found = links("http://a.kz/", "text/html", format!("<base href='/{folder}/'>{references}").as_bytes());
+    let bytes: usize = found.iter().map(|link| link.url.as_str().len()).sum();
+    assert!(bytes <= LINKS_BYTES_MAX && bytes > LINKS_BYTES_MAX / 2, "{bytes}");
+
+    let url = Url::parse(&format!("http://a.kz/{folder}/map.xml")).expect("a URL");
+    let places: String = (0..20_000).map(|at| format!("<loc>{at}</loc>")).collect();
+    let map = format!("<urlset>{places}</urlset>");
+    let found = sitemap(Document { url: &url, content_type: None, content: map.as_bytes() });
+    let bytes: usize = found.pages.iter().map(|url| url.as_str().len()).sum();
+    assert!(bytes <= LINKS_BYTES_MAX && bytes > LINKS_BYTES_MAX / 2, "{bytes}");
+}
