@@ -31,3 +31,6 @@ pub mod config; // as written, checked, as used; every limit with its range and 
 pub mod telemetry; // the log: what happens to the box, never who asked for what
 
 pub mod clock; // the one place that reads the time
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing; // what must hold for any bytes from the wire; not in the program

@@ -14,6 +14,8 @@ mod client_hello;
 mod connection;
 mod content;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guarded;
 pub mod limits;
 mod listener;

@@ -13,6 +13,8 @@ mod connection;
 mod exchange;
 mod fields;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod options;
 mod outgoing;
 mod pool;

@@ -13,6 +13,8 @@ mod crawl; // the loop
 pub mod extract; // what a document refers to
 mod fetch; // one request through the stack
 mod file; // how the night's own files are made
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod journal; // the frontier on disk
 mod night; // one night, from its beginning to its report
 mod options; // what an operator may set

@@ -21,6 +21,8 @@ mod files;
 mod fill;
 mod find;
 mod freshen;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod growing;
 mod head_codec;
 mod in_flight;
