@@ -5,9 +5,11 @@
 //! for fuzzing and for tests; no part of the crate's interface.
 #![allow(clippy::missing_panics_doc, reason = "to panic is how these functions tell a finding")]
 
+mod combine;
 mod decision;
 mod fields;
 
+pub use combine::{cache_tag, combine};
 pub use decision::decision;
 pub use fields::{cache_control, date, entity_tag, range, structured_fields, vary};
 
@@ -17,7 +19,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target; `fuzz/fuzz_targets/` has a file for each.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     ("cache_control", cache_control),
     ("vary", vary),
     ("range", range),
@@ -25,6 +27,8 @@ pub const TARGETS: [Target; 7] = [
     ("structured_fields", structured_fields),
     ("entity_tag", entity_tag),
     ("decision", decision),
+    ("combine", combine),
+    ("cache_tag", cache_tag),
 ];
 
 /// The parts of an input between its empty lines.

@@ -2,8 +2,13 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use bulaq_cache_policy::{SURROGATE_KEY, cache_tags};
+use http::{HeaderMap, HeaderValue};
+
 use super::head_codec::{decode_head, encode_head};
-use super::index::{Minutes, Row};
+use super::index::{Minutes, Row, TagSet};
+use super::partial::blocks::Block;
+use super::partial::front::{IncompleteRecord, MISSING, decode_blocks, decode_incomplete};
 use super::record::{
     Layout, RECORD_BYTES_MAX, Reader, Record, Slot, decode_front, encode_front, encode_slot, front_bytes,
 };
@@ -20,6 +25,7 @@ pub fn record(data: &[u8]) {
     }
     row(data);
     trailer(data);
+    incomplete(data);
 }
 
 /// As they come: the checksums keep nearly everything out.
@@ -86,7 +92,11 @@ fn row(data: &[u8]) {
     else {
         return;
     };
-    let row = Row { generation, file_bytes, stored_at: Minutes(stored), pinned_until: Minutes(pinned) };
+    let (stored_at, pinned_until) = (Minutes(stored), Minutes(pinned));
+    let headers = HeaderMap::from_iter(HeaderValue::from_bytes(from.0).ok().map(|tags| (SURROGATE_KEY, tags)));
+    let tags = TagSet::of(&headers);
+    assert!(cache_tags(&headers).all(|tag| tags.may_have(&tag)), "a tag is denied");
+    let row = Row { generation, file_bytes, stored_at, pinned_until, tags };
     let read = Row::decode(&row.encode());
     assert!(read == Some(row) || file_bytes >= 1 << 60);
     assert!(read.is_none_or(|row| row.disk_bytes() >= row.file_bytes));
@@ -108,4 +118,27 @@ fn trailer(data: &[u8]) {
     let mut hasher = BodyHasher::new();
     data.iter().for_each(|byte| hasher.update(std::slice::from_ref(byte)));
     assert_eq!(hasher.finish().digest, *blake3::hash(data).as_bytes());
+}
+
+/// The file of a body in parts: never taken for a complete one, nor the other way round.
+fn incomplete(data: &[u8]) {
+    if data.len() > RECORD_BYTES_MAX {
+        return;
+    }
+    let file = encode_front(Layout::new(data.len(), true), data);
+    if let Ok(front) = decode_incomplete(&file) {
+        assert!(decode_front(&file).is_err() && !front.was_completed, "one record, two meanings");
+        assert_eq!(front.record.encode(), data, "a record has one spelling");
+    }
+    if let Some(record) = IncompleteRecord::decode(data) {
+        assert_eq!(record.encode(), data);
+        assert_eq!(decode_incomplete(&file).map(|front| front.record), Ok(record));
+    }
+    let blocks = (data.len() / SUM_BYTES) as u64;
+    for complete_length in [blocks * BLOCK_BYTES, (blocks * BLOCK_BYTES).saturating_sub(1)] {
+        let Some(told) = decode_blocks(data, complete_length) else { continue };
+        assert!(blocks > 1 && told.len() as u64 == blocks && data.len() as u64 == trailer_bytes(complete_length));
+        let (sums, _) = data.as_chunks::<SUM_BYTES>();
+        assert!(told.iter().zip(sums).all(|(block, sum)| matches!(block, Block::Missing) == (*sum == MISSING)));
+    }
 }

@@ -12,10 +12,10 @@
 //! the index speaks of these files: there are few, and the folder is read at the start.
 
 mod begin;
-mod blocks;
+pub(super) mod blocks;
 mod complete;
 mod find;
-mod front;
+pub(super) mod front;
 mod part;
 mod parts;
 mod verify;
