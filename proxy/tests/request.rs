@@ -4,12 +4,15 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bulaq::request::{Arrival, Handled, Source, Way};
 use common::origin::{Gate, Origin, Step, response, send};
 use common::rooms::TestBox;
 use http::Method;
+use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 const HOST: &[&str] = &["lesson.test"];
@@ -59,7 +62,7 @@ async fn thirty_pupils_on_one_cold_page_make_one_request() {
         steps
     })
     .await;
-    let the_box = std::sync::Arc::new(TestBox::open(HOST, "", origin.address).await);
+    let the_box = Arc::new(TestBox::open(HOST, "", origin.address).await);
     let pupils: Vec<_> = (0..30)
         .map(|_| {
             let the_box = the_box.clone();
@@ -165,11 +168,11 @@ async fn what_was_asked_before_a_post_is_not_given_to_who_asks_after_it() {
     let gets = std::sync::atomic::AtomicUsize::new(0);
     let origin = Origin::start(move |seen| match seen.method() {
         "POST" => response("200 OK", "", "noted"),
-        _ if gets.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0 => fresh("after"),
+        _ if gets.fetch_add(1, Ordering::SeqCst) > 0 => fresh("after"),
         _ => [Step::Wait(held.clone())].into_iter().chain(fresh("before")).collect(),
     })
     .await;
-    let the_box = std::sync::Arc::new(TestBox::open(HOST, "", origin.address).await);
+    let the_box = Arc::new(TestBox::open(HOST, "", origin.address).await);
     let early = tokio::spawn({
         let the_box = the_box.clone();
         async move { the_box.get("http://lesson.test/a").await }
@@ -194,7 +197,7 @@ async fn who_waits_for_a_request_that_fails_is_given_his_own_stale_copy() {
         _ => vec![Step::Wait(held.clone()), Step::Cut],
     })
     .await;
-    let the_box = std::sync::Arc::new(TestBox::open(HOST, "", origin.address).await);
+    let the_box = Arc::new(TestBox::open(HOST, "", origin.address).await);
     let url = "http://lesson.test/a";
     the_box.ask(Method::GET, url, &[("accept-language", "ru")]).await;
     the_box.settled().await;
@@ -257,6 +260,45 @@ async fn what_a_night_fetches_ends_with_it_and_what_a_pupil_fetches_goes_on() {
         the_box.settled().await;
         assert_eq!(the_box.rooms.context.store.find_in_memory(&key_of(&url)).is_some(), is_stored, "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_that_was_cut_goes_on_from_the_last_whole_block() {
+    const MIB: usize = 1 << 20;
+    let video: String = (0..3 * MIB).map(|at| char::from(b'a' + (at % 23) as u8)).collect();
+    let (whole, is_up) = (video.clone(), Arc::new(AtomicBool::new(false)));
+    let up = Arc::clone(&is_up);
+    let origin = Origin::start(move |seen| {
+        let fields = "ETag: \"v1\"\r\nCache-Control: max-age=60\r\n";
+        match seen.field("range") {
+            None => {
+                let head = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n", whole.len());
+                vec![send(head + &whole[..MIB + MIB / 2]), Step::Cut]
+            }
+            Some(_) if !up.load(Ordering::SeqCst) => vec![Step::Cut],
+            Some(range) => {
+                let (first, last) = range["bytes=".len()..].split_once('-').unwrap();
+                let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+                let fields = format!("{fields}Content-Range: bytes {first}-{last}/{}\r\n", whole.len());
+                response("206 Partial Content", &fields, &whole[first..=last])
+            }
+        }
+    })
+    .await;
+    let the_box = TestBox::open(HOST, "", origin.address).await;
+    let url = "http://lesson.test/video";
+    let cut = begin(&the_box, Way::Night, url).await;
+    assert!(cut.into_body().collect().await.is_err(), "the line is down");
+    the_box.settled().await;
+    is_up.store(true, Ordering::SeqCst);
+    let before = origin.seen().len();
+    let told = the_box.ask_by(Way::Night, Method::GET, url, &[]).await;
+    assert!(told.text() == video);
+    let stored =
+        the_box.rooms.context.store.find_in_memory(&key_of(url)).expect("the night's last byte is a stored one");
+    assert_eq!(stored[0].body_bytes(), video.len() as u64);
+    let asked: Vec<_> = origin.seen()[before..].iter().filter_map(|seen| seen.field("range")).collect();
+    assert_eq!(asked, ["bytes=1048576-2097151", "bytes=2097152-3145727"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

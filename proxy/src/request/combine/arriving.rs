@@ -14,7 +14,7 @@ use super::assembly::Assembly;
 use super::fetch::{Bringing, confirm};
 use super::find::stored_in_part;
 use super::reader::Reader;
-use super::run::Run;
+use super::run::{Run, block_after};
 use crate::origin::OriginBody;
 use crate::request::asked::Asked;
 use crate::request::fill::content_length;
@@ -90,7 +90,8 @@ impl Arriving {
             }
         };
         let end = part.range.last + 1;
-        let run = assembly.adopt(part.range.first, end);
+        // A part that ends within a block has failed there.
+        let run = assembly.adopt(part.range.first, block_after(end));
         run.answered();
         Ok(Self { context: context.clone(), asked: asked.clone(), assembly, run, end, is_whole: false })
     }
