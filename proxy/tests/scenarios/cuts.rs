@@ -33,9 +33,10 @@ fn whole(head: String, content: &[u8]) -> Vec<Step> {
     vec![send([head.as_bytes(), content].concat())]
 }
 
-/// The first half of the content and a block and a half at most; then the end without a word.
+/// The first block and a little of the next; then the end without a word. Not half of the next: from there on a reader
+/// asks for the one behind it, and which of the two requests comes first is chance.
 fn broken_off(head: String, content: &[u8]) -> Vec<Step> {
-    vec![send([head.as_bytes(), &content[..MIB + MIB / 2]].concat()), Step::Cut]
+    vec![send([head.as_bytes(), &content[..MIB + MIB / 4]].concat()), Step::Cut]
 }
 
 #[tokio::test]
