@@ -312,15 +312,16 @@ impl Lead {
         shard.get(&self.key).into_iter().flatten().any(|flying| flying.landed.same_channel(&mine))
     }
 
-    /// Tells all who wait what came of it. The key stays taken until the lead is dropped, so that those who come
-    /// while the body grows join it too.
+    /// Tells all who wait what came of it. While a body grows the key stays taken until the lead is dropped, so that
+    /// those who come meanwhile join it too; whatever else landed is for those who asked before.
     pub fn land(&self, landed: Landed) {
+        if !matches!(landed, Landed::Filling(_) | Landed::Parts(_)) {
+            self.leave();
+        }
         self.landed.send_replace(Some(landed));
     }
-}
 
-impl Drop for Lead {
-    fn drop(&mut self) {
+    fn leave(&self) {
         let mine = self.landed.subscribe();
         let mut shard = self.flights.shard(&self.key);
         // Once it is out of date, others may be there.
@@ -330,6 +331,12 @@ impl Drop for Lead {
                 shard.remove(&self.key);
             }
         }
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -108,6 +108,12 @@ impl Growing {
         Some(Reader { growing: self.clone(), id, position: start, limit })
     }
 
+    /// Whether all of it has arrived, as far as its reader can tell: the end came, or the last of so many bytes.
+    pub fn has_arrived(&self, content_length: Option<u64>) -> bool {
+        let state = self.lock();
+        !matches!(state.ending, Ending::Open) || content_length.is_some_and(|length| state.end >= length)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

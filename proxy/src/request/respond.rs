@@ -247,7 +247,12 @@ async fn follow_up(
     match wait(context, asked, presented, stored.as_ref(), follow).await {
         None | Some(Landed::NotShared(_)) => Ok(None),
         Some(Landed::Filling(filling)) => {
-            if !may_join(&filling.head, presented, now) {
+            let may_take = match filling.body.has_arrived(filling.content_length) {
+                // Its first reader may have had the last byte: only what may be reused is for one who comes after that.
+                true => is_reusable(&filling.head, presented, now),
+                false => may_join(&filling.head, presented, now),
+            };
+            if !may_take {
                 return Ok(None);
             }
             let Some(reader) = filling.body.reader(0, u64::MAX) else { return Ok(None) };
@@ -285,6 +290,11 @@ async fn wait(
         }
         _ => follow.landed().await,
     }
+}
+
+/// Whether a stored response answers this request as it is.
+fn is_reusable(head: &StoredHead, presented: &PresentedRequest<'_>, now: SystemTime) -> bool {
+    matches!(look_up(&[head], presented, now), Lookup::Reuse { .. } | Lookup::ReuseWhileRevalidating { .. })
 }
 
 /// What is left when no new content came: a confirmed response, a stale one, or the failure.
