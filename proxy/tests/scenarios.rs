@@ -8,7 +8,8 @@
 //! the origin says to the requests that this causes, in turn; it must be asked exactly so often (with `at_most`, so
 //! often or less). `{date}` in an answer is the time of the step, `{date-60}` a minute before; `gzip` is content that the
 //! origin compresses. `expect` is about what the client gets (`gzip`: compressed), `origin` about the requests that the
-//! origin got.
+//! origin got. `interim` are the interim responses before an answer: what the origin sends, and what the client must have
+//! got, which is none unless it says so.
 //!
 //! `required` must hold; so must `optimal`, which says that the RFC asks for less. `observed` is told when it changes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
@@ -41,6 +42,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bulaq::clock::Clock;
 use bulaq::ingress::IngressOptions;
 use bulaq::serve::RoomOptions;
+use bulaq_cache_policy::Profile;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http_body_util::Empty;
@@ -75,6 +77,8 @@ struct Scenario {
     /// Whether clients on this machine may send `PURGE`.
     #[serde(default)]
     may_purge: bool,
+    #[serde(default)]
+    profile: OneProfile,
     step: Vec<OneStep>,
 }
 
@@ -84,6 +88,14 @@ enum Level {
     Required,
     Optimal,
     Observed,
+}
+
+#[derive(Deserialize, Debug, Default, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum OneProfile {
+    #[default]
+    School,
+    Rfc9111,
 }
 
 #[derive(Deserialize)]
@@ -132,6 +144,9 @@ enum Door {
 #[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 struct OneAnswer {
+    /// Status, and perhaps field lines, of each interim response that comes first.
+    #[serde(default)]
+    interim: Vec<String>,
     status: Option<String>,
     #[serde(default)]
     fields: Vec<String>,
@@ -185,6 +200,18 @@ struct Expected {
     /// The connection must end after the answer.
     #[serde(default)]
     closes: bool,
+    #[serde(default)]
+    interim: Vec<ExpectedInterim>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpectedInterim {
+    status: u16,
+    #[serde(default)]
+    has: Vec<String>,
+    #[serde(default)]
+    lacks: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -262,6 +289,7 @@ struct Stage {
     /// The site's keys.
     site: String,
     may_purge: bool,
+    profile: OneProfile,
     origin: Option<Origin>,
     address: SocketAddr,
     script: Arc<Mutex<VecDeque<Vec<Step>>>>,
@@ -276,6 +304,7 @@ impl Stage {
             box_at_work: None,
             site: scenario.site.clone(),
             may_purge: scenario.may_purge,
+            profile: scenario.profile,
             origin: Some(origin),
             address,
             script,
@@ -302,7 +331,14 @@ impl Stage {
                 doors.purgers = doors.operators.clone();
             }
         };
-        self.box_at_work = Some(Bulaq::start_at(folder, clock, list, &[HOST], self.address, impatient, alter_doors));
+        let alter = |options: &mut RoomOptions| {
+            impatient(options);
+            options.request.policy.profile = match self.profile {
+                OneProfile::School => Profile::School,
+                OneProfile::Rfc9111 => Profile::Rfc9111,
+            };
+        };
+        self.box_at_work = Some(Bulaq::start_at(folder, clock, list, &[HOST], self.address, alter, alter_doors));
     }
 
     async fn play(mut self, scenario: &Scenario) -> Result<(), String> {
@@ -377,7 +413,9 @@ impl Stage {
                 head + "\r\n" + raw.as_deref().unwrap_or_default()
             }
         };
-        let mut bytes = self.dated(&text).into_bytes();
+        let interim: String =
+            answer.interim.iter().map(|head| format!("HTTP/1.1 {}\r\n\r\n", head.trim_end())).collect();
+        let mut bytes = self.dated(&(interim + &text)).into_bytes();
         if answer.status.is_some() && answer.raw.is_none() {
             bytes.extend(content);
         }
@@ -498,6 +536,7 @@ fn check_answer(expect: &Expected, answer: &Answer, has_ended: bool, wrong: &mut
         wrong.push(format!("{part:?} is not in the content"));
     }
     check_fields(&expect.has, &expect.lacks, &|name| answer.field(name), wrong);
+    check_interim(&expect.interim, &answer.interim, wrong);
     let is_whole = answer.is_whole() || answer.status == 304 || expect.content.as_deref() == Some("");
     let is_cut = answer.ending == Ending::Cut;
     if expect.is_cut && !is_cut {
@@ -511,6 +550,16 @@ fn check_answer(expect: &Expected, answer: &Answer, has_ended: bool, wrong: &mut
     }
     if expect.closes && !has_ended {
         wrong.push("the connection goes on".to_owned());
+    }
+}
+
+fn check_interim(expected: &[ExpectedInterim], got: &[Answer], wrong: &mut Vec<String>) {
+    let statuses: Vec<_> = got.iter().map(|interim| interim.status).collect();
+    if statuses != expected.iter().map(|interim| interim.status).collect::<Vec<_>>() {
+        return wrong.push(format!("interim responses {statuses:?}"));
+    }
+    for (expected, got) in expected.iter().zip(got) {
+        check_fields(&expected.has, &expected.lacks, &|name| got.field(name), wrong);
     }
 }
 

@@ -111,7 +111,16 @@ where
                 content::of_request(incoming, content_bytes_max, limits.request_body_wait(), &activity)
             };
             head.extensions.insert(arrival);
-            let Ok(response) = behind.stack.clone().oneshot(Request::from_parts(head, body)).await;
+            // HTTP/1.0 knows no interim responses, and over HTTP/2 hyper has no way to send them (its pull request 4114).
+            let interim = (version == Version::HTTP_11).then(|| Arc::clone(activity.interim()));
+            if let Some(interim) = &interim {
+                head.extensions.insert(interim.open());
+            }
+            let answering = behind.stack.clone().oneshot(Request::from_parts(head, body));
+            let Ok(response) = match interim {
+                Some(interim) => interim.ahead_of(answering).await,
+                None => answering.await,
+            };
             response
         }
         Ok(Admitted::Tunnel { host, port }) => match connect(&behind, &host, port).await {

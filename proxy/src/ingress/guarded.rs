@@ -3,6 +3,7 @@
 //! Sits between the socket (or TLS) and hyper. In place of a refused byte comes [`NONSENSE`], and then the connection
 //! reads as ended: hyper answers 400 and closes, and every request before it is served.
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::framing::{Framing, Phase};
 use super::limits::Limits;
+use crate::request::InterimQueue;
 
 /// For how many idle periods in a row a request may be in progress without any of its content moving. The stack
 /// bounds its own waits far below (an origin's time-outs); this is for clients that never open an HTTP/2 window.
@@ -33,6 +35,8 @@ pub(crate) struct Activity {
     requests: AtomicU32,
     /// Wraps; only whether it moved matters.
     progress: AtomicU32,
+    /// What is to be written before the answer to the present request.
+    interim: Arc<InterimQueue>,
 }
 
 impl Activity {
@@ -45,6 +49,11 @@ impl Activity {
     /// Some content moved.
     pub(crate) fn moved(&self) {
         self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The interim responses of this connection.
+    pub(crate) fn interim(&self) -> &Arc<InterimQueue> {
+        &self.interim
     }
 
     fn is_busy(&self) -> bool {
@@ -112,6 +121,8 @@ pub(crate) struct Guarded<I> {
     /// The phase that the read timer is for, the progress when it was set, and for how many periods it stood still.
     reading: (Phase, u32, u32),
     write_timer: Timer,
+    /// The rest of interim responses whose writing has begun; nothing may come between.
+    begun: VecDeque<u8>,
 }
 
 impl<I> Guarded<I> {
@@ -126,6 +137,7 @@ impl<I> Guarded<I> {
             read_timer: Timer::default(),
             reading: (Phase::First, 0, 0),
             write_timer: Timer::default(),
+            begun: VecDeque::new(),
         }
     }
 
@@ -226,9 +238,24 @@ impl<I: AsyncRead + Unpin> AsyncRead for Guarded<I> {
     }
 }
 
+impl<I: AsyncWrite + Unpin> Guarded<I> {
+    /// Writes the rest of what was begun in hyper's place.
+    fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.begun.is_empty() {
+            let written = Pin::new(&mut self.io).poll_write(cx, self.begun.as_slices().0);
+            match ready!(self.watch_write(cx, written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => drop(self.begun.drain(..written)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_begun(cx))?;
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
         this.watch_content(cx, written)
     }
@@ -239,6 +266,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_begun(cx))?;
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
         this.watch_content(cx, written)
     }
@@ -249,6 +277,10 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // hyper flushes us when it holds nothing more itself. So all of the earlier answers has been written, and the
+        // answer that waits for these has not begun.
+        this.begun.extend(this.activity.interim.take().unwrap_or_default());
+        ready!(this.poll_begun(cx))?;
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
         this.watch_write(cx, flushed)
     }
@@ -375,6 +407,30 @@ mod tests {
         let end = guarded.write_all(&[0; 4096]).await.unwrap_err();
         assert_eq!((end.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, Limits::default().write_wait_s));
         drop(client);
+    }
+
+    #[tokio::test]
+    async fn an_interim_response_is_written_whole_between_what_hyper_writes() {
+        let (mut client, ours) = duplex(7);
+        let activity = Arc::<Activity>::default();
+        let mut guarded = Guarded::new(ours, Waits::new(&Limits::default()), Arc::clone(&activity));
+        let writing = tokio::spawn(async move {
+            guarded.write_all(b"the answer before, ").await.unwrap();
+            let sender = activity.interim().open();
+            sender.send(http::StatusCode::PROCESSING, &http::HeaderMap::new());
+            // Not before hyper has nothing more of its own, as it says by a flush.
+            guarded.write_all(b"to its end, ").await.unwrap();
+            // A flush that stops half-way (the pipe takes 7 bytes), and an answer right after it.
+            let flushed =
+                Pin::new(&mut guarded).poll_flush(&mut Context::from_waker(std::task::Waker::noop())).is_ready();
+            assert!(!flushed);
+            guarded.write_all(b"the answer").await.unwrap();
+        });
+        let mut seen = String::new();
+        client.read_to_string(&mut seen).await.unwrap();
+        writing.await.unwrap();
+        let interim = "HTTP/1.1 102 Processing\r\nvia: 1.1 bulaq\r\n\r\n";
+        assert_eq!(seen, format!("the answer before, to its end, {interim}the answer"));
     }
 
     #[tokio::test]

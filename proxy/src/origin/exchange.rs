@@ -21,10 +21,8 @@ use super::outgoing::Outgoing;
 use super::pool::Key;
 use super::shield::Slot;
 use super::{Inner, connect, fields, framing};
-use crate::request::{ForwardError, RequestBody};
-
-/// Interim answers (1xx) to one request. More than a few are a way to keep it busy.
-const INTERIM_MAX: usize = 16;
+use crate::request::interim::INTERIM_MAX;
+use crate::request::{ForwardError, InterimSender, RequestBody};
 
 /// How long before a second try: an origin that is being restarted, or a balancer that has just lost a server, needs a
 /// moment, and who waits for a cold page does not notice it.
@@ -44,6 +42,8 @@ struct Head {
     target: PathAndQuery,
     fields: HeaderMap,
     may_try_again: bool,
+    /// For whom its interim responses are, if for anybody.
+    interim: Option<InterimSender>,
 }
 
 impl Inner {
@@ -106,6 +106,7 @@ impl Inner {
             target: head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
             fields: head.headers,
             may_try_again: head.extensions.get::<SecondTry>().is_some(),
+            interim: head.extensions.remove(),
         };
         Ok((head, content))
     }
@@ -169,7 +170,7 @@ impl Inner {
         let mut request = head
             .request(connection.protocol(), content)
             .map_err(|_| failed(protocol(host, "its name does not fit into a URL")))?;
-        let interim = Interim::count(&mut request);
+        let interim = Interim::watch(&mut request, head.interim.clone());
         let too_many = || failed(protocol(host, "too many interim answers"));
         let sending = connection.send(host, request);
         tokio::pin!(sending);
@@ -268,13 +269,16 @@ struct Interim {
 }
 
 impl Interim {
-    fn count(request: &mut Request<Outgoing>) -> Arc<Self> {
+    /// Counts them, and passes them on. Over HTTP/2 the library drops them unseen (hyper, pull request 4114).
+    fn watch(request: &mut Request<Outgoing>, client: Option<InterimSender>) -> Arc<Self> {
         let interim = Arc::new(Self::default());
         let counted = Arc::clone(&interim);
-        hyper::ext::on_informational(request, move |_| {
+        hyper::ext::on_informational(request, move |response| {
             counted.seen.fetch_add(1, Ordering::Relaxed);
             if counted.are_too_many() {
                 counted.exceeded.notify_one();
+            } else if let Some(client) = &client {
+                client.send(response.status(), response.headers());
             }
         });
         interim

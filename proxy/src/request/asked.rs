@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::{BodyExt, Empty};
 
 use super::target::TargetUri;
-use super::{Arrival, Context, Refusal, RequestBody};
+use super::{Arrival, Context, InterimSender, Refusal, RequestBody};
 use crate::origin::remove_what_never_leaves;
 use crate::store::Rules;
 
@@ -35,6 +35,8 @@ pub struct Asked {
     pub headers: HeaderMap,
     /// The primary cache key.
     pub key: CacheKey,
+    /// Where interim responses to it go; none where the client cannot be sent any.
+    pub interim: Option<InterimSender>,
 }
 
 impl Asked {
@@ -53,6 +55,8 @@ impl Asked {
         let uri = target.to_uri();
         let rule = site_rule(permit.rule());
         let key = CacheKey::new(&uri, &rule).ok_or(Refusal::BadRequest("the address is not valid"))?;
+        let interim = parts.extensions.get::<InterimSender>().cloned();
+        let interim = interim.map(|sender| sender.anonymous(rule.anonymous));
         let mut headers = parts.headers;
         remove_hop_by_hop(&mut headers);
         remove_what_never_leaves(&mut headers);
@@ -60,7 +64,7 @@ impl Asked {
         if rule.anonymous || is_counted_only(&parts.method, &headers, &context.options.policy) {
             anonymise_request(&mut headers);
         }
-        Ok(Self { arrival, permit, rule, rules, method: parts.method, uri, headers, key })
+        Ok(Self { arrival, permit, rule, rules, method: parts.method, uri, headers, key, interim })
     }
 
     /// The request as the policy sees it.
@@ -74,6 +78,9 @@ impl Asked {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
+        if let Some(interim) = &self.interim {
+            request.extensions_mut().insert(interim.clone());
+        }
         request
     }
 

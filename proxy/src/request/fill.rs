@@ -22,7 +22,7 @@ use super::collapse::Lead;
 use super::combine::{Arriving, Assembly, By, Landing, Wanted};
 use super::growing::{Growing, Pen, Reader};
 use super::refusal::Unusable;
-use super::{Context, ForwardError, Way, combine};
+use super::{Context, ForwardError, InterimSender, Way, combine};
 use crate::origin::{OriginBody, SecondTry, WanBytes};
 use crate::store::{Fill, StoreRefusal, StoredResponse};
 
@@ -194,6 +194,10 @@ impl Flight {
         // With something stored there is an answer, or the origin wants none given without it: then its first word counts.
         if self.stored.is_none() && self.known().is_none() {
             request.extensions_mut().insert(SecondTry);
+        }
+        // A client that was answered already, or has left, is no longer waiting for interim responses.
+        if self.share.as_ref().is_none_or(oneshot::Sender::is_closed) {
+            request.extensions_mut().remove::<InterimSender>();
         }
         self.context.origin.send(&self.asked.permit, request).await
     }

@@ -34,6 +34,8 @@ pub struct Answer {
     pub fields: Vec<(String, String)>,
     pub content: Vec<u8>,
     pub ending: Ending,
+    /// The heads of the interim responses before it.
+    pub interim: Vec<Answer>,
 }
 
 impl Answer {
@@ -69,13 +71,16 @@ impl Client {
         self.answer(false).await.expect("an answer")
     }
 
-    /// The next answer that is not an interim one; none when the connection ended before it.
+    /// The next answer with the interim ones before it; none when the connection ended before it.
     pub async fn answer(&mut self, is_to_head: bool) -> Option<Answer> {
+        let mut interim = Vec::new();
         loop {
             let mut answer = soon("the head of an answer", self.head()).await?;
             if (100..200).contains(&answer.status) {
+                interim.push(answer);
                 continue;
             }
+            answer.interim = interim;
             let has_no_content = is_to_head || matches!(answer.status, 204 | 304);
             if !has_no_content {
                 soon("the end of an answer", self.content(&mut answer)).await;
@@ -118,7 +123,7 @@ impl Client {
             (name.to_owned(), value.trim().to_owned())
         });
         let status = status.unwrap_or_else(|| panic!("no status: {status_line}"));
-        Some(Answer { status, fields: fields.collect(), content: Vec::new(), ending: Ending::Cut })
+        Some(Answer { status, fields: fields.collect(), content: Vec::new(), ending: Ending::Cut, interim: Vec::new() })
     }
 
     async fn content(&mut self, answer: &mut Answer) {
@@ -196,7 +201,8 @@ pub async fn over_http2(door: SocketAddr, request: http::Request<Empty<Bytes>>) 
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     let driving = tokio::spawn(connection);
-    let mut answer = Answer { status: 0, fields: Vec::new(), content: Vec::new(), ending: Ending::Cut };
+    let mut answer =
+        Answer { status: 0, fields: Vec::new(), content: Vec::new(), ending: Ending::Cut, interim: Vec::new() };
     if let Ok(response) = soon("the head of an answer", sender.send_request(request)).await {
         let (head, mut body) = response.into_parts();
         answer.status = head.status.as_u16();

@@ -118,6 +118,58 @@ async fn one_failure_is_told_to_all_who_wait() {
 }
 
 #[tokio::test]
+async fn who_asks_after_the_last_byte_came_is_not_given_what_may_not_be_reused() {
+    let count = AtomicUsize::new(0);
+    let (origin, bulaq) = start(move |_| {
+        let n = count.fetch_add(1, Ordering::SeqCst);
+        response("200 OK", "Cache-Control: no-cache\r\n", &n.to_string())
+    })
+    .await;
+    // The store may still be at work on the last one when the next comes; so often that this happens.
+    const TIMES: usize = 300;
+    let mut client = Client::connect(bulaq.http).await;
+    for n in 0..TIMES {
+        assert_eq!(client.get(HOST, "/lesson", "").await.text(), n.to_string());
+    }
+    assert_eq!(origin.seen().len(), TIMES);
+}
+
+#[tokio::test]
+async fn interim_responses_go_to_one_of_a_class_and_keep_their_place_on_the_wire() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let (origin, bulaq) = start(move |seen| {
+        let mut steps = vec![send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"), Step::Wait(held.clone())];
+        steps.push(send("HTTP/1.1 102 Processing\r\n\r\n"));
+        steps.extend(response("200 OK", "Cache-Control: max-age=600\r\n", seen.target()));
+        steps
+    })
+    .await;
+    let mut leader = Client::connect(bulaq.http).await;
+    leader.send(format!("GET /1 HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
+    // It is there before the origin goes on.
+    assert_eq!(leader.head_only().await.field("link").as_deref(), Some("</a.css>"));
+    let mut follower = Client::connect(bulaq.http).await;
+    follower.send(format!("GET /1 HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
+    // Three requests at once on one connection: each one's interim responses come right before its answer.
+    let mut hasty = Client::connect(bulaq.http).await;
+    let requests = ["/2", "/3", "/4"].map(|target| format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    hasty.send(requests.concat()).await;
+    gate.open_for_all();
+    let answer = leader.answer(false).await.unwrap();
+    assert_eq!((answer.text().as_str(), answer.interim.len()), ("/1", 1));
+    for target in ["/2", "/3", "/4"] {
+        let answer = hasty.answer(false).await.unwrap();
+        let interim: Vec<_> = answer.interim.iter().map(|interim| interim.status).collect();
+        assert_eq!((answer.text().as_str(), &interim[..]), (target, &[103, 102][..]));
+    }
+    let answer = follower.answer(false).await.unwrap();
+    // Who waits for another's request gets none; it may have come too late to wait.
+    assert_eq!((answer.text().as_str(), answer.interim.len()), ("/1", 0));
+    assert_eq!(origin.seen().len(), 4);
+}
+
+#[tokio::test]
 async fn a_slow_reader_does_not_hold_the_fast_one() {
     // More than all buffers on the way together.
     let video = "0123456789abcdef".repeat(1 << 20);
@@ -301,6 +353,24 @@ async fn http2_without_being_asked_is_the_same_cache() {
     let refused = soon("an answer", sender.send_request(asked("http://elsewhere.test/"))).await.unwrap();
     assert_eq!(refused.status(), 403);
     assert_eq!(origin.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn an_http2_client_gets_no_interim_response_and_its_answer_all_the_same() {
+    let script = |_: &Seen| {
+        let mut steps = vec![send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")];
+        steps.extend(response("200 OK", "", "lesson"));
+        steps
+    };
+    let (_origin, bulaq) = start(script).await;
+    let stream = TcpStream::connect(bulaq.http).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let asked = http::Request::get("http://portal.test/lesson").body(Empty::<Bytes>::new()).unwrap();
+    let answer = soon("an answer", sender.send_request(asked)).await.unwrap();
+    assert!(!answer.headers().contains_key("link"));
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "lesson");
 }
 
 #[tokio::test]
