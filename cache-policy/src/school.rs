@@ -34,7 +34,7 @@ pub struct Deviation {
 }
 
 /// Every difference between the school profile and RFC 9111.
-pub const DEVIATIONS: [Deviation; 9] = [
+pub const DEVIATIONS: [Deviation; 10] = [
     Deviation {
         name: "set-cookie",
         does: "a response with Set-Cookie is not stored, and a 304 never brings a cookie into a stored response",
@@ -86,6 +86,12 @@ pub const DEVIATIONS: [Deviation; 9] = [
         lifted_by_anonymous: false,
     },
     Deviation {
+        name: "post",
+        does: "the answer to a POST is never stored: one person's form would decide what all see",
+        rfc: "RFC 9110 §9.3.3 lets one that names its own address by Content-Location answer a later GET",
+        lifted_by_anonymous: false,
+    },
+    Deviation {
         name: "encoding-by-result",
         does: "under Vary: Accept-Encoding a stored response serves every request that accepts its content coding",
         rfc: "RFC 9111 §4.1 compares the field's value in the two requests",
@@ -108,6 +114,11 @@ pub(crate) fn may_share(request: &PresentedRequest<'_>) -> Result<(), Pass> {
         return Err(Pass::TokenInQuery);
     }
     Ok(())
+}
+
+/// The deviation `post`.
+pub(crate) fn may_store_post(request: &PresentedRequest<'_>) -> bool {
+    !request.options.is_school()
 }
 
 /// The deviations `set-cookie` and `cookie-stored`.

@@ -210,7 +210,9 @@ fn check_request(request: &PresentedRequest<'_>, status: StatusCode, headers: &H
         return Err(NotStorable::Head);
     }
     let shares = match may_share(request) {
-        Err(Pass::Method) if answers_for_own_uri(request, status, headers) => school::may_share(request),
+        Err(Pass::Method) if school::may_store_post(request) && answers_for_own_uri(request, status, headers) => {
+            school::may_share(request)
+        }
         shares => shares,
     };
     shares.map_err(|pass| match pass {
@@ -400,7 +402,7 @@ mod tests {
         );
         assert_eq!(decide(&post(), 200, &[FRESH, ("content-location", "7")]), Ok(()));
         assert_eq!(decide(&post(), 200, &[FRESH, ("content-location", "")]), Ok(()));
-        assert_eq!(decide(&get(&[]).method("POST"), 200, &[FRESH, own]), Ok(()));
+        assert_eq!(decide(&get(&[]).method("POST"), 200, &[FRESH, own]), Err(NotStorable::Method), "deviation `post`");
         for (status, lines) in [
             (200, &[FRESH][..]),
             (200, &[own]),

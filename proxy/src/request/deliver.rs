@@ -227,7 +227,7 @@ fn response(status: StatusCode, headers: HeaderMap, body: ResponseBody) -> Respo
 }
 
 /// A reader as a body.
-fn growing_body(reader: Reader) -> ResponseBody {
+pub fn growing_body(reader: Reader) -> ResponseBody {
     let frames = stream::unfold(Some(reader), |reader| async {
         let mut reader = reader?;
         match reader.next().await? {

@@ -175,6 +175,27 @@ pub async fn fly(
     }
 }
 
+/// Takes into the store what a request of the client's own brought although no flight made it: the answer to a `POST`
+/// that is storable for its own URI (RFC 9110 §9.3.3). The client reads along.
+pub async fn take_in(
+    context: &Arc<Context>,
+    asked: &Arc<Asked>,
+    response: Response<OriginBody>,
+    request_time: SystemTime,
+) -> Option<LeadersShare> {
+    let (share, taken) = oneshot::channel();
+    let flight = Flight {
+        context: context.clone(),
+        asked: asked.clone(),
+        stored: None,
+        conditional: None,
+        lead: Lead::alone(),
+        share: Some(share),
+    };
+    context.tasks.spawn(flight.response(response, request_time));
+    taken.await.ok()
+}
+
 struct Flight {
     context: Arc<Context>,
     asked: Arc<Asked>,

@@ -1,15 +1,17 @@
 //! A request that the cache has no part in: to the origin as it is, and the answer back as it comes.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bulaq_cache_policy::{
-    CacheKey, Freshening, anonymise_response, freshen_by_head, invalidated, remove_hop_by_hop, speaks_for_all,
+    CacheKey, Freshening, anonymise_response, freshen_by_head, invalidated, remove_hop_by_hop, speaks_for_all, storable,
 };
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 
 use super::asked::Asked;
-use super::fill::WanTally;
+use super::deliver::growing_body;
+use super::fill::{LeadersShare, WanTally, take_in};
 use super::respond::finish;
 use super::status::Account;
 use super::{BodyError, Context, Refusal, RequestBody, ResponseBody};
@@ -39,17 +41,36 @@ pub async fn pass(
     if asked.method == Method::HEAD {
         freshen_stored(context, asked, &response, request_time).await;
     }
+    if asked.method == Method::POST && storable(&presented, response.status(), response.headers()).is_ok() {
+        return stored_for_own_uri(context, asked, response, request_time, account).await;
+    }
     let tally = WanTally::of(context, asked, &response);
     Ok(hand_over(asked, response, tally, account))
 }
 
+/// The answer to a `POST` that says it is what a `GET` would give: to the client as it comes, and into the store.
+async fn stored_for_own_uri(
+    context: &Arc<Context>,
+    asked: &Arc<Asked>,
+    response: Response<OriginBody>,
+    request_time: SystemTime,
+    account: Account,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let (status, headers) = (response.status(), response.headers().clone());
+    match take_in(context, asked, response, request_time).await {
+        Some(LeadersShare::Reader(reader)) => {
+            let mut response = Response::new(growing_body(reader));
+            (*response.status_mut(), *response.headers_mut()) = (status, headers);
+            let account = Account { is_stored: true, detail: None, ..account };
+            Ok(finish(for_the_client(asked, response), asked, account))
+        }
+        Some(LeadersShare::Response(response, tally)) => Ok(hand_over(asked, *response, tally, account)),
+        None => Err(Refusal::Overloaded), // the task was ended: the box is stopping
+    }
+}
+
 /// The answer to a `HEAD` may update what is stored for `GET` (RFC 9111 §4.3.5).
-async fn freshen_stored(
-    context: &Context,
-    asked: &Asked,
-    response: &Response<OriginBody>,
-    request_time: std::time::SystemTime,
-) {
+async fn freshen_stored(context: &Context, asked: &Asked, response: &Response<OriginBody>, request_time: SystemTime) {
     let presented = asked.presented(&context.options.policy);
     if !speaks_for_all(&presented, response.headers()) {
         return;
@@ -79,16 +100,21 @@ pub fn hand_over(
     tally: WanTally,
     account: Account,
 ) -> Response<ResponseBody> {
-    let mut response = response.map(|body| {
+    let response = response.map(|body| {
         body.map_err(move |error| {
             let _held = &tally; // handed in when the body is dropped
             BodyError::Origin(error)
         })
         .boxed_unsync()
     });
+    finish(for_the_client(asked, response), asked, account)
+}
+
+/// Takes off an origin's response what is not for the client.
+fn for_the_client(asked: &Asked, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     remove_hop_by_hop(response.headers_mut());
     if asked.rule.anonymous {
         anonymise_response(response.headers_mut());
     }
-    finish(response, asked, account)
+    response
 }
