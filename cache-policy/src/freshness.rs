@@ -72,6 +72,17 @@ pub(crate) fn is_undated(date: SystemTime, response_time: SystemTime) -> bool {
 /// `s-maxage` wins over `max-age`, which wins over `Expires` minus `Date`; with none, the heuristic applies. A value
 /// that contradicts itself or cannot be read makes the response stale.
 pub(crate) fn lifetime(basis: &Basis<'_>, options: &Options) -> Lifetime {
+    let lifetime = said(basis, options);
+    if !basis.is_targeted || lifetime.duration <= options.targeted_max {
+        return lifetime;
+    }
+    let directives = ResponseDirectives::parse(basis.headers);
+    let for_all = said(&Basis { directives: &directives, is_targeted: false, ..*basis }, options);
+    Lifetime { duration: lifetime.duration.min(for_all.duration.max(options.targeted_max)), ..lifetime }
+}
+
+/// The lifetime that one set of fields gives.
+fn said(basis: &Basis<'_>, options: &Options) -> Lifetime {
     let of = |source, duration| Lifetime { duration, source };
     for (seconds, source) in
         [(basis.directives.s_maxage, LifetimeSource::SMaxage), (basis.directives.max_age, LifetimeSource::MaxAge)]
@@ -225,6 +236,22 @@ mod tests {
         ] {
             assert_eq!(lifetime(lines), expected, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn a_targeted_field_gives_no_year_that_nobody_could_take_back() {
+        // RFC 9213 §2.2
+        let cdn = ("cdn-cache-control", "max-age=31536000");
+        for (other, expected) in [
+            (("cache-control", "max-age=0"), 86_400),
+            (("cache-control", "no-store"), 86_400),
+            (("cache-control", "max-age=604800"), 604_800),
+            (("expires", "@604800"), 604_800),
+            (("cache-control", "max-age=99999999"), 31_536_000),
+        ] {
+            assert_eq!(lifetime(&[other, cdn]).0, expected, "{other:?}");
+        }
+        assert_eq!(lifetime(&[("cache-control", "max-age=0"), ("cdn-cache-control", "max-age=86400")]).0, 86_400);
     }
 
     #[test]

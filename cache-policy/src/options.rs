@@ -17,9 +17,13 @@ pub enum Profile {
 pub struct Options {
     /// Which reading of the caching rules applies.
     pub profile: Profile,
-    /// Whether `CDN-Cache-Control` replaces `Cache-Control` and `Expires` (RFC 9213). Right for a cache that the
-    /// site's owner placed in front of it; a setting, because a forward proxy is not meant by that field.
+    /// Whether `CDN-Cache-Control` replaces `Cache-Control` and `Expires` (RFC 9213). Right for a cache that stands in
+    /// for the site's own server; a setting, because a forward proxy is not strictly meant by that field.
     pub targeted_fields: bool,
+    /// The longest freshness that such a field gives beyond what `Cache-Control` or `Expires` say. A site that lets
+    /// its CDN keep a page for a year means to purge it there, and cannot purge it here. RFC 9213 leaves it to a cache
+    /// to count less.
+    pub targeted_max: Duration,
     /// Share of the time since `Last-Modified` that counts as fresh when the origin says nothing, in per cent
     /// (RFC 9111 §4.2.2 names 10 %).
     pub heuristic_percent: u32,
@@ -35,6 +39,7 @@ impl Default for Options {
         Self {
             profile: Profile::School,
             targeted_fields: true,
+            targeted_max: Duration::from_secs(24 * 60 * 60),
             heuristic_percent: 10,
             heuristic_max: Duration::from_secs(24 * 60 * 60),
             stale_max: Duration::from_secs(365 * 24 * 60 * 60),

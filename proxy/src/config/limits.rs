@@ -169,6 +169,9 @@ pub const HEURISTIC_PERCENT: Limit<u64> = Limit::new(0, 10, 50);
 /// `heuristic-max`: a page of 1985 must not be fresh for four years.
 pub const HEURISTIC_MAX: Limit<Period> = seconds(0, 86_400, 30 * 86_400);
 
+/// `targeted-max`: what a site's CDN may keep for a year, the site can purge there and not here.
+pub const TARGETED_MAX: Limit<Period> = seconds(0, 86_400, 365 * 86_400);
+
 /// `stale-max`: how old a stand-in may be while an origin cannot be reached: a school year.
 pub const STALE_MAX: Limit<Period> = seconds(0, 365 * 86_400, 3_650 * 86_400);
 

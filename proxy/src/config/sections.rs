@@ -151,6 +151,7 @@ fn policy(section: &Section<'_, '_>) -> PolicyOptions {
     PolicyOptions {
         profile: section.choice("profile", &profiles, defaults.profile),
         targeted_fields: section.flag("targeted-fields", defaults.targeted_fields),
+        targeted_max: section.limited("targeted-max", &limits::TARGETED_MAX).0,
         heuristic_percent: as_u32(section.limited("heuristic-percent", &limits::HEURISTIC_PERCENT)),
         heuristic_max: section.limited("heuristic-max", &limits::HEURISTIC_MAX).0,
         stale_max: section.limited("stale-max", &limits::STALE_MAX).0,

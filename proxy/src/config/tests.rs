@@ -114,6 +114,7 @@ contact = "Aigerim, room 12"
 [cache]
 profile = "rfc9111"
 targeted-fields = false
+targeted-max = "1 h"
 heuristic-max = "2 h"
 [store]
 size = "200 GiB"
@@ -153,6 +154,7 @@ level = "debug"
     assert_eq!(config.request.contact.as_deref(), Some("Aigerim, room 12"));
     assert_eq!(config.request.policy.profile, bulaq_cache_policy::Profile::Rfc9111);
     assert!(!config.request.policy.targeted_fields);
+    assert_eq!(config.request.policy.targeted_max, Duration::from_secs(3_600));
     assert_eq!(config.request.policy.heuristic_max, Duration::from_secs(7_200));
     assert_eq!((config.store.bytes_max, config.store.free_bytes_min), (200 << 30, 0));
     assert_eq!(config.origin.dns_servers[0].to_string(), "1.1.1.1:53");

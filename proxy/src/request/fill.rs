@@ -189,10 +189,12 @@ pub async fn take_in(
         asked: asked.clone(),
         stored: None,
         conditional: None,
-        lead: Lead::alone(),
+        wanted: None,
+        lead: context.flights.alone(asked),
         share: Some(share),
     };
-    context.tasks.spawn(flight.response(response, request_time));
+    let tally = flight.tally(&response);
+    context.tasks.spawn(flight.in_one(response, request_time, tally));
     taken.await.ok()
 }
 
@@ -266,7 +268,7 @@ impl Flight {
         self.lead.land(landed);
     }
 
-    async fn response(mut self, response: Response<OriginBody>, request_time: SystemTime) {
+    async fn response(self, response: Response<OriginBody>, request_time: SystemTime) {
         let status = response.status();
         let tally = self.tally(&response);
         if status.is_server_error() {
@@ -280,12 +282,14 @@ impl Flight {
         }
         let response = self.whole_of(response);
         match self.arriving(&response, request_time).await {
-            Some(Ok(arriving)) => return self.in_parts(arriving, response, tally).await,
-            Some(Err(reason)) => {
-                return self.for_leader_alone(LeadersShare::Response(Box::new(response), tally), reason);
-            }
-            None => {}
+            Some(Ok(arriving)) => self.in_parts(arriving, response, tally).await,
+            Some(Err(reason)) => self.for_leader_alone(LeadersShare::Response(Box::new(response), tally), reason),
+            None => self.in_one(response, request_time, tally).await,
         }
+    }
+
+    /// Lets everybody read what arrives and is stored when it is there as a whole.
+    async fn in_one(mut self, response: Response<OriginBody>, request_time: SystemTime, tally: WanTally) {
         match self.begin(&response, request_time) {
             Ok((fill, filling, pen)) => {
                 if filling.not_kept.is_none() {

@@ -65,7 +65,8 @@ async fn stored_for_own_uri(
             Ok(finish(for_the_client(asked, response), asked, account))
         }
         Some(LeadersShare::Response(response, tally)) => Ok(hand_over(asked, *response, tally, account)),
-        None => Err(Refusal::Overloaded), // the task was ended: the box is stopping
+        // The task was ended: the box is stopping.
+        Some(LeadersShare::Parts(_)) | None => Err(Refusal::Overloaded),
     }
 }
 
