@@ -2,10 +2,21 @@
 
 import fs from 'node:fs'
 import path from 'node:path'
+import { reason } from './reasons.mjs'
 import { NOT_PASSED, count, verdicts } from './score.mjs'
 
 const KINDS = ['required', 'optimal', 'check']
 const figure = (judged, kind) => { const { passed, all } = count(judged, kind); return `${passed}/${all}` }
+
+const BEGIN = '<!-- figures: written by benches/conformance/run.mjs --into, not by hand -->'
+const END = '<!-- end of the figures -->'
+
+/// A document with its figures replaced.
+export function into (document, tables) {
+  const [begin, end] = [document.indexOf(BEGIN), document.indexOf(END)]
+  if (begin < 0 || end < begin) throw new Error(`the document needs the lines ${BEGIN} and ${END}`)
+  return `${document.slice(0, begin)}${BEGIN}\n\n${tables}\n\n${document.slice(end)}`
+}
 
 /// One run of one profile and mode, for a person.
 export function text ({ profile, mode, runs, judged }) {
@@ -16,7 +27,10 @@ export function text ({ profile, mode, runs, judged }) {
       const tests = judged.filter(test => test.kind === kind && test.verdict === verdict)
       if (tests.length === 0) continue
       lines.push(`  ${kind}, ${verdict}:`)
-      tests.forEach(test => lines.push(`    ${test.id}${test.stable ? '' : ' (unstable)'}${test.detail ? `: ${test.detail}` : ''}`))
+      tests.forEach(test => {
+        const known = reason(test.id, [profile]) ? '' : ', no reason is known'
+        lines.push(`    ${test.id}${test.stable ? '' : ' (unstable)'}${known}${test.detail ? `: ${test.detail}` : ''}`)
+      })
     }
   }
   return lines.join('\n')
@@ -31,6 +45,7 @@ function figures (outcomes, suite, folder) {
   const rows = outcomes.map(({ profile, mode, judged }) => [`**bulaq, \`${profile}\`, ${mode}**`, judged])
   const peers = stored(folder).map(({ name, version, results }) => [`${name} ${version}`, verdicts(suite, [results])])
     .sort(([, a], [, b]) => count(b, 'required').passed - count(a, 'required').passed)
+  // Of the peers only what is comparable: caches that stand between a client and an origin.
   const row = ([name, judged]) => `| ${name} | ${KINDS.map(kind => figure(judged, kind)).join(' | ')} |`
   return ['| cache | required | optimal | check |', '| --- | --- | --- | --- |', ...rows.map(row), ...peers.map(row)].join('\n')
 }
@@ -41,7 +56,7 @@ function stored (folder) {
   return [...index.matchAll(/\{[^{}]*\}/g)].flatMap(([entry]) => {
     const field = name => entry.match(new RegExp(`${name}:\\s*'([^']*)'`))?.[1]
     const file = field('file') && path.join(folder, 'results', field('file'))
-    if (!file || !fs.existsSync(file)) return []
+    if (!file || field('type') === 'browser' || !fs.existsSync(file)) return []
     return [{ name: field('name'), version: field('version') ?? '', results: JSON.parse(fs.readFileSync(file, 'utf8')) }]
   })
 }
@@ -64,12 +79,14 @@ function byGroup (outcomes) {
 
 function notPassed (outcomes) {
   const lines = [
-    `| test | kind | ${outcomes.map(({ profile, mode }) => `\`${profile}\`, ${mode}`).join(' | ')} |`,
-    `| --- | --- |${' --- |'.repeat(outcomes.length)}`
+    `| test | kind | ${outcomes.map(({ profile, mode }) => `\`${profile}\`, ${mode}`).join(' | ')} | why |`,
+    `| --- | --- |${' --- |'.repeat(outcomes.length)} --- |`
   ]
   outcomes[0].judged.forEach((test, index) => {
     if (test.kind === 'check' || outcomes.every(({ judged }) => judged[index].verdict === 'passed')) return
-    lines.push(`| \`${test.id}\` | ${test.kind} | ${outcomes.map(({ judged }) => judged[index].verdict).join(' | ')} |`)
+    const failing = outcomes.filter(({ judged }) => judged[index].verdict !== 'passed').map(({ profile }) => profile)
+    const cells = outcomes.map(({ judged }) => judged[index].verdict + (judged[index].stable ? '' : ' (unstable)'))
+    lines.push(`| \`${test.id}\` | ${test.kind} | ${cells.join(' | ')} | ${reason(test.id, failing) ?? '**no reason is known**'} |`)
   })
   return lines.join('\n')
 }

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 // Runs the public HTTP cache test suite against the box; README.md beside this file says how.
 
-import { fork } from 'node:child_process'
+import { execFileSync, fork } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { start } from './box.mjs'
-import { markdown, text } from './report.mjs'
+import { into, markdown, text } from './report.mjs'
 import { loadSuite, verdicts, withDependencies } from './score.mjs'
 
 const USAGE = `usage: node benches/conformance/run.mjs --suite CHECKOUT --binary BULAQ [options]
@@ -17,7 +17,8 @@ const USAGE = `usage: node benches/conformance/run.mjs --suite CHECKOUT --binary
   --id ID                        only this test and those it depends on; may be repeated
   --at-once N                    tests under way at one time (default: 25, as the suite's own)
   --dump                         show every request and response
-  --json | --markdown            instead of lines for a person`
+  --json | --markdown            instead of lines for a person
+  --into FILE                    write the tables of --markdown into this document, between its two marks`
 
 // Longest time one run may take. A run waits for the slowest test of each chunk; 15 chunks take about two minutes.
 const RUN_MS = 15 * 60_000
@@ -32,7 +33,8 @@ const OPTIONS = {
   'at-once': { type: 'string', default: '25' },
   dump: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
-  markdown: { type: 'boolean', default: false }
+  markdown: { type: 'boolean', default: false },
+  into: { type: 'string' }
 }
 
 function choice (name, value, all) {
@@ -92,6 +94,13 @@ async function outcome (options, suite, ids, profile, mode) {
   return { profile, mode, runs: options.runs, judged }
 }
 
+function about ({ suite, binary, runs }) {
+  const said = (command, ...args) => execFileSync(command, args, { encoding: 'utf8' }).trim()
+  const commit = said('git', '-C', suite, 'rev-parse', '--short=12', 'HEAD')
+  const times = runs === 1 ? 'one run' : `${runs} runs each, passed only if passed every time`
+  return `\`${said(binary, '--version')}\`, the suite at commit \`${commit}\`, Node ${process.versions.node}, ${times}.`
+}
+
 try {
   const options = asked()
   const suite = await loadSuite(options.suite)
@@ -105,7 +114,9 @@ try {
     }
   }
   if (options.json) console.log(JSON.stringify(outcomes, null, 2))
-  if (options.markdown) console.log(markdown(outcomes, suite, options.suite))
+  const tables = () => `${about(options)}\n\n${markdown(outcomes, suite, options.suite)}`
+  if (options.markdown) console.log(tables())
+  if (options.into) fs.writeFileSync(options.into, into(fs.readFileSync(options.into, 'utf8'), tables()))
 } catch (error) {
   console.error(`error: ${error.message}`)
   if (/^--|Unknown option/.test(error.message)) console.error(USAGE)

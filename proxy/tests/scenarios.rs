@@ -11,9 +11,14 @@
 //! origin got. `interim` are the interim responses before an answer: what the origin sends, and what the client must have
 //! got, which is none unless it says so.
 //!
+//! The files in `scenarios/suite/` are what decides in the public HTTP cache tests, by its groups and under its ids; most
+//! are cases, short for two steps (`scenarios/cases.rs`).
+//!
 //! `required` must hold; so must `optimal`, which says that the RFC asks for less. `observed` is told when it changes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+#[path = "scenarios/cases.rs"]
+mod cases;
 #[path = "scenarios/collapse.rs"]
 mod collapse;
 mod common;
@@ -62,7 +67,10 @@ const UNSCRIPTED: &str = "HTTP/1.1 599 Unscripted\r\nContent-Length: 0\r\n\r\n";
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
     scenario: Vec<Scenario>,
+    #[serde(default)]
+    case: Vec<cases::Case>,
 }
 
 #[derive(Deserialize)]
@@ -98,7 +106,7 @@ enum OneProfile {
     Rfc9111,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct OneStep {
     #[serde(default)]
@@ -141,7 +149,7 @@ enum Door {
     Forward,
 }
 
-#[derive(Deserialize, Clone)]
+#[derive(Deserialize, Clone, Default)]
 #[serde(deny_unknown_fields)]
 struct OneAnswer {
     /// Status, and perhaps field lines, of each interim response that comes first.
@@ -178,7 +186,7 @@ struct ExpectedAtOrigin {
     content: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct Expected {
     status: OneOf,
@@ -221,6 +229,12 @@ enum OneOf {
     Some(Vec<u16>),
 }
 
+impl Default for OneOf {
+    fn default() -> Self {
+        Self::One(200)
+    }
+}
+
 impl OneOf {
     fn holds(&self, status: u16) -> bool {
         match self {
@@ -233,7 +247,8 @@ impl OneOf {
 #[tokio::test]
 async fn scenarios() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let inside = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = inside(&folder).chain(inside(&folder.join("suite"))).collect();
     files.retain(|file| file.extension().is_some_and(|end| end == "toml"));
     files.sort();
     assert!(!files.is_empty());
@@ -242,11 +257,13 @@ async fn scenarios() {
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
         let parsed: File = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        broken.extend(cases::play(&parsed.case, only.as_deref()).await);
         for scenario in parsed.scenario {
             if only.as_ref().is_some_and(|only| !scenario.id.contains(only)) {
                 continue;
             }
-            let Err(what) = Stage::set(&scenario).await.play(&scenario).await else { continue };
+            let mut stage = Stage::set(&scenario.site, scenario.profile, scenario.may_purge).await;
+            let Err(what) = stage.play(&scenario.step).await else { continue };
             let told = format!("{} ({}): {what}", scenario.id, scenario.section);
             match scenario.level {
                 Level::Required | Level::Optimal => broken.push(told),
@@ -296,15 +313,15 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(scenario: &Scenario) -> Self {
+    async fn set(site: &str, profile: OneProfile, may_purge: bool) -> Self {
         let script = Arc::<Mutex<VecDeque<Vec<Step>>>>::default();
         let origin = Origin::start(following(&script)).await;
         let address = origin.address;
         let mut stage = Self {
             box_at_work: None,
-            site: scenario.site.clone(),
-            may_purge: scenario.may_purge,
-            profile: scenario.profile,
+            site: site.to_owned(),
+            may_purge,
+            profile,
             origin: Some(origin),
             address,
             script,
@@ -341,8 +358,8 @@ impl Stage {
         self.box_at_work = Some(Bulaq::start_at(folder, clock, list, &[HOST], self.address, alter, alter_doors));
     }
 
-    async fn play(mut self, scenario: &Scenario) -> Result<(), String> {
-        for (index, step) in scenario.step.iter().enumerate() {
+    async fn play(&mut self, steps: &[OneStep]) -> Result<(), String> {
+        for (index, step) in steps.iter().enumerate() {
             self.prepare(step).await;
             let before = self.seen().len();
             let (answer, has_ended) = self.ask(step).await;
