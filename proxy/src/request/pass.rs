@@ -66,7 +66,7 @@ async fn stored_for_own_uri(
         }
         Some(LeadersShare::Response(response, tally)) => Ok(hand_over(asked, *response, tally, account)),
         // The task was ended: the box is stopping.
-        Some(LeadersShare::Parts(_)) | None => Err(Refusal::Overloaded),
+        Some(LeadersShare::Parts(_) | LeadersShare::Confirmed(_)) | None => Err(Refusal::Overloaded),
     }
 }
 
