@@ -48,7 +48,8 @@ async fn get(bulaq: &Bulaq, speaks: Speaks, scheme: &str) -> Answer {
             let mut client = Client::connect(bulaq.forward).await;
             client.send(format!("GET {url} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
             // The failure may be there before the head has left; then the connection ends without one.
-            let nothing = Answer { status: 0, fields: Vec::new(), content: Vec::new(), ending: Ending::Cut };
+            let nothing =
+                Answer { status: 0, fields: Vec::new(), content: Vec::new(), ending: Ending::Cut, interim: Vec::new() };
             client.answer(false).await.unwrap_or(nothing)
         }
         Speaks::Http2 => {
