@@ -100,7 +100,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Origin {
-    /// A site at a free port; every path has the content last [set](Origin::set).
+    /// A site at a free port; videos and lessons have the content last [set](Origin::set).
     pub(crate) fn start() -> anyhow::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
@@ -123,6 +123,11 @@ impl Origin {
         *lock(&self.state.content) = content;
         *lock(&self.state.manners) = manners;
         self.take();
+    }
+
+    /// What was sent so far.
+    pub(crate) fn sent(&self) -> Sent {
+        lock(&self.state.sent).clone()
     }
 
     /// What was sent so far; the count begins anew.
@@ -197,7 +202,7 @@ async fn answer(stream: &mut TcpStream, request: &str, state: &State) -> std::io
     lock(&state.sent).requests += 1;
     sleep(manners.wait).await;
     let path = request.split(' ').nth(1).unwrap_or("/");
-    if path.ends_with(".html") || path == "/robots.txt" {
+    if !(path.ends_with(".mp4") || path.starts_with("/lesson")) {
         return small(stream, path, state).await;
     }
     let part = range(request, content.bytes);
@@ -281,10 +286,10 @@ fn note(state: &State, mine: usize, count: u64) {
     state.content_bytes.fetch_add(count, Ordering::SeqCst);
 }
 
-/// The pages of a night: one that leads to a video.
+/// The pages of a night: one that leads to a video. Nights look for `robots.txt` and a sitemap too; there is none.
 async fn small(stream: &mut TcpStream, path: &str, state: &State) -> std::io::Result<()> {
     let page = "<!doctype html><title>Lesson</title><video src=\"/night.mp4\"></video>";
-    let text = if path == "/robots.txt" {
+    let text = if !path.ends_with(".html") {
         "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()
     } else {
         format!(
