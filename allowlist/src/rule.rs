@@ -17,6 +17,8 @@ pub struct Rule {
     pub(crate) methods: Vec<Method>,
     pub(crate) at: Position,
     pub(crate) ignore_query: Vec<Glob>,
+    pub(crate) select_query: Option<Vec<Glob>>,
+    pub(crate) languages: Vec<Box<str>>,
 
     /// Refuse such requests; the origin is not asked.
     pub refuse: bool,
@@ -39,6 +41,8 @@ impl Rule {
             methods: Vec::new(),
             at,
             ignore_query: Vec::new(),
+            select_query: None,
+            languages: Vec::new(),
             refuse: false,
             never_store: false,
             anonymous: false,
@@ -67,6 +71,17 @@ impl Rule {
         &self.ignore_query
     }
 
+    /// The names (patterns) of the only query parameters that select content; `None` when no such list is written.
+    pub fn select_query(&self) -> Option<&[Glob]> {
+        self.select_query.as_deref()
+    }
+
+    /// The languages that its pages come in, the one for everybody else first. A request's `Accept-Language` becomes the
+    /// one of them that it prefers; with none it stays as it is.
+    pub fn languages(&self) -> &[Box<str>] {
+        &self.languages
+    }
+
     /// Where it was written.
     pub fn at(&self) -> Position {
         self.at
@@ -79,7 +94,12 @@ impl Rule {
 
     /// Whether the rule makes caching easier or longer, so that it has no meaning where nothing is cached.
     pub(crate) fn lets_store(&self) -> bool {
-        self.anonymous || self.fresh_min.is_some() || self.fresh_max.is_some() || !self.ignore_query.is_empty()
+        self.anonymous || self.fresh_min.is_some() || self.fresh_max.is_some() || self.narrows_requests()
+    }
+
+    /// Whether the rule makes requests alike that a site may tell apart.
+    pub(crate) fn narrows_requests(&self) -> bool {
+        !self.ignore_query.is_empty() || self.select_query.is_some() || !self.languages.is_empty()
     }
 
     /// Whether the rule is for this request; `path` is normalised ([`crate::path::normalised`]).
@@ -101,15 +121,20 @@ impl Rule {
         methods && query && self.path.covers(&later.path)
     }
 
-    /// The query without the parameters that the rule ignores, in the order they came. Borrowed when nothing goes.
+    /// The query without the parameters that don't select content, in the order they came. Borrowed when nothing goes.
     ///
-    /// The text is what stands behind `?`. A parameter is what stands between two `&`; its name ends at `=`.
+    /// The text is what stands behind `?`. A parameter is what stands between two `&`; its name ends at `=`. Names are
+    /// compared as they are written: one with an escape in it is none that a list of ignored ones names, and may be any that
+    /// a list of selecting ones does. So may one with a `;`, which some servers take for `&`.
     pub fn drop_ignored<'q>(&self, query: &'q str) -> Cow<'q, str> {
         let is_ignored = |parameter: &str| {
             let name = parameter.split('=').next().unwrap_or(parameter);
-            self.ignore_query.iter().any(|glob| glob.matches(name))
+            let is_any = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(name));
+            let may_select = |globs: &[Glob]| is_any(globs) || name.contains(['%', '+']) || parameter.contains(';');
+            is_any(&self.ignore_query) || self.select_query.as_deref().is_some_and(|globs| !may_select(globs))
         };
-        if self.ignore_query.is_empty() || !query.split('&').any(is_ignored) {
+        let is_silent = self.ignore_query.is_empty() && self.select_query.is_none();
+        if is_silent || !query.split('&').any(is_ignored) {
             return Cow::Borrowed(query);
         }
         let mut kept = String::with_capacity(query.len());
@@ -132,9 +157,15 @@ impl fmt::Display for Rule {
         for (word, duration) in [("fresh-min", self.fresh_min), ("fresh-max", self.fresh_max)] {
             said.extend(duration.map(|duration| format!("{word} = \"{}\"", duration_words(duration))));
         }
+        let names = |globs: &[Glob]| globs.iter().map(|glob| glob.as_str().to_owned()).collect::<Vec<_>>();
         if !self.ignore_query.is_empty() {
-            let names: Vec<&str> = self.ignore_query.iter().map(Glob::as_str).collect();
-            said.push(format!("ignore-query = {names:?}"));
+            said.push(format!("ignore-query = {:?}", names(&self.ignore_query)));
+        }
+        if let Some(globs) = &self.select_query {
+            said.push(format!("select-query = {:?}", names(globs)));
+        }
+        if !self.languages.is_empty() {
+            said.push(format!("languages = {:?}", self.languages));
         }
         f.write_str(&said.join(", "))
     }
@@ -170,6 +201,9 @@ mod tests {
         rule.fresh_max = Some(Duration::from_secs(14 * 86_400));
         let told = "anonymous, fresh-min = \"90s\", fresh-max = \"14d\", ignore-query = [\"utm_*\"]";
         assert_eq!(rule.to_string(), told);
+        rule.select_query = Some(vec![Glob::text("id").unwrap()]);
+        rule.languages = vec!["kk".into(), "ru".into()];
+        assert_eq!(rule.to_string(), format!("{told}, select-query = [\"id\"], languages = [\"kk\", \"ru\"]"));
         assert_eq!(duration_words(Duration::ZERO), "0s");
         assert_eq!(duration_words(Duration::from_secs(7200)), "2h");
     }
@@ -190,5 +224,28 @@ mod tests {
             assert_eq!(rule.drop_ignored(query), kept, "{query}");
         }
         assert!(matches!(rule.drop_ignored("id=1&&b"), Cow::Borrowed("id=1&&b")));
+        assert_eq!(rule.drop_ignored("%75tm_source=a"), "%75tm_source=a", "what is written otherwise may be another");
+    }
+
+    #[test]
+    fn parameters_that_alone_select_are_kept() {
+        let mut rule = rule(&[]);
+        rule.select_query = Some(["id", "page*"].map(|text| Glob::text(text).unwrap()).into());
+        for (query, kept) in [
+            ("", ""),
+            ("id=1", "id=1"),
+            ("b=2&id=1&a=3&page_2=x", "id=1&page_2=x"),
+            ("a=1", ""),
+            ("ID=1", ""),
+            ("id=1&&id=2&", "id=1&id=2"),
+            ("%69d=1&i+d=2", "%69d=1&i+d=2"),
+            ("a=1;id=2", "a=1;id=2"),
+        ] {
+            assert_eq!(rule.drop_ignored(query), kept, "{query}");
+        }
+        rule.select_query = Some(Vec::new());
+        assert_eq!(rule.drop_ignored("id=1"), "", "an empty list: no parameter selects");
+        rule.select_query = None;
+        assert_eq!(rule.drop_ignored("id=1"), "id=1", "no list: all do");
     }
 }

@@ -1,12 +1,18 @@
 //! Content codings: which ones a request accepts, so that no client is handed a body that it cannot read.
 //! RFC 9110 §8.4, §12.5.3.
 
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap};
+use http::header::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName,
+    HeaderValue, VARY,
+};
 
 use crate::field;
 
 /// Codings that clients negotiate. Only about these a request's `Accept-Encoding` is asked.
 const KNOWN: [&[u8]; 5] = [b"gzip", b"br", b"zstd", b"deflate", b"compress"];
+
+/// Codings that a cache can undo for who does not accept them.
+const UNDOABLE: [&[u8]; 2] = [b"gzip", b"br"];
 
 /// More codings than this on one body are no real response, and each costs a walk over the request's field.
 const CODINGS_MAX: usize = 4;
@@ -27,6 +33,40 @@ fn canonical(coding: &[u8]) -> Vec<u8> {
 /// The content codings of a response in the order in which they were applied; `identity` left out.
 pub(crate) fn of_response(headers: &HeaderMap) -> Vec<Vec<u8>> {
     field::members(headers, CONTENT_ENCODING).map(canonical).filter(|coding| coding != b"identity").collect()
+}
+
+/// Whether a body in these codings can be decoded on its way to a client.
+pub(crate) fn can_be_undone(codings: &[Vec<u8>]) -> bool {
+    matches!(codings, [only] if UNDOABLE.contains(&only.as_slice()))
+}
+
+/// What tells the length or a digest of the coded bytes, or offers parts of them.
+const OF_CODED_BYTES: [HeaderName; 8] = [
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    ACCEPT_RANGES,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
+
+/// Makes the fields of a response those of its decoded body: another representation, equal in meaning, so that its entity
+/// tag is a weak one (RFC 9110 §8.8.1).
+pub(crate) fn describe_decoded(headers: &mut HeaderMap) {
+    for name in &OF_CODED_BYTES {
+        headers.remove(name);
+    }
+    let strong = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
+    if let Some(Ok(weak)) = strong.map(|tag| HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat())) {
+        headers.insert(ETAG, weak);
+    }
+    let is_named = field::members(headers, VARY)
+        .any(|name| name == b"*" || name.eq_ignore_ascii_case(ACCEPT_ENCODING.as_str().as_bytes()));
+    if !is_named {
+        headers.append(VARY, HeaderValue::from(ACCEPT_ENCODING));
+    }
 }
 
 /// The codings that a request accepts, sorted, each once, without weights: two requests with the same set mean the
@@ -76,7 +116,7 @@ fn weight_of(headers: &HeaderMap, wanted: &[u8]) -> Option<u16> {
 }
 
 /// A member's name and its weight in thousandths. A weight that cannot be read counts as 0.
-fn weighted(member: &[u8]) -> (&[u8], u16) {
+pub(crate) fn weighted(member: &[u8]) -> (&[u8], u16) {
     let mut parts = field::split(member, b';');
     let name = parts.next().unwrap_or_default();
     let weight = parts.find_map(|parameter| match parameter {
@@ -144,6 +184,27 @@ mod tests {
             (Some("gzip"), "gzip, gzip, gzip, gzip, gzip", false),
         ] {
             assert_eq!(accepts(accept, coding), expected, "{accept:?} {coding}");
+        }
+    }
+
+    #[test]
+    fn decoded_fields_tell_nothing_of_the_coded_bytes() {
+        // RFC 9110 §8.8.1; RFC 9530 §2, §3
+        let mut headers = fields(&[
+            ("content-encoding", "gzip"),
+            ("content-length", "9"),
+            ("accept-ranges", "bytes"),
+            ("content-digest", "sha-256=:AA==:"),
+            ("repr-digest", "sha-256=:AA==:"),
+            ("content-type", "text/html"),
+            ("etag", "\"a\""),
+        ]);
+        describe_decoded(&mut headers);
+        assert_eq!(headers, fields(&[("content-type", "text/html"), ("etag", "W/\"a\""), ("vary", "accept-encoding")]));
+        for (vary, tag) in [("Accept-Encoding, Foo", "W/\"a\""), ("*", "W/\"a\""), ("accept-encoding", "unquoted")] {
+            let mut headers = fields(&[("vary", vary), ("etag", tag)]);
+            describe_decoded(&mut headers);
+            assert_eq!(headers, fields(&[("vary", vary), ("etag", tag)]));
         }
     }
 

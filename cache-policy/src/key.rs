@@ -105,12 +105,61 @@ mod tests {
             ("http://a.example/?", "http://a.example/?"),
             ("http://[2001:DB8::1]:80/", "http://[2001:db8::1]/"),
             ("http://a.example//x//", "http://a.example//x//"),
+            ("http://A.Example/Path/CASE", "http://a.example/Path/CASE"),
+            ("http://a.example/%2f", "http://a.example/%2f"),
+            ("http://a.example/%2F", "http://a.example/%2F"),
+            ("http://a.example/%7Ea", "http://a.example/%7Ea"),
+            ("http://a.example/~a", "http://a.example/~a"),
+            ("http://a.example/./a/../b", "http://a.example/./a/../b"),
+            ("http://a.example/a", "http://a.example/a"),
+            ("http://a.example/a/", "http://a.example/a/"),
+            ("http://a.example/a?", "http://a.example/a?"),
+            ("http://a.example/a;v=1", "http://a.example/a;v=1"),
+            ("http://a.example/a?x=%31", "http://a.example/a?x=%31"),
+            ("http://a.example/a?x=1&x=1", "http://a.example/a?x=1&x=1"),
+            ("http://a.example/a?b&a", "http://a.example/a?b&a"),
+            ("http://a.example/a?x=1#part", "http://a.example/a?x=1"),
+            ("http://a.example?x", "http://a.example/?x"),
         ] {
             assert_eq!(key(uri, &[]).as_deref(), Some(expected), "{uri}");
         }
         for uri in ["/only/a/path", "a.example:80", "*"] {
             assert_eq!(key(uri, &[]), None, "{uri}");
         }
+    }
+
+    #[test]
+    fn what_an_origin_may_tell_apart_has_keys_of_its_own() {
+        let uris = [
+            "/a",
+            "/A",
+            "/a/",
+            "//a",
+            "/./a",
+            "/b/../a",
+            "/%61",
+            "/a?",
+            "/a?x",
+            "/a?x=",
+            "/a?X=",
+            "/a?x=1",
+            "/a?x=1&",
+            "/a?&x=1",
+            "/a?y=2&x=1",
+            "/a?x=1&y=2",
+            "/a;x=1",
+            "/a%3Fx=1",
+            "/a%3fx=1",
+            "/a?x=%2B",
+            "/a?x=+",
+            "/a?x=%20",
+        ];
+        let keys: std::collections::HashSet<_> =
+            uris.iter().map(|uri| key(&format!("http://a.example{uri}"), &[])).collect();
+        assert_eq!(keys.len(), uris.len());
+        let origins = ["http://a.example/", "https://a.example/", "http://a.example:8080/", "http://b.a.example/"];
+        let keys: std::collections::HashSet<_> = origins.iter().map(|uri| key(uri, &[])).collect();
+        assert_eq!(keys.len(), origins.len());
     }
 
     #[test]

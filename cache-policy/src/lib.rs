@@ -7,6 +7,7 @@
 //! | may this response be stored? | [`storable`] | RFC 9111 §3, §3.5; RFC 9110 §9.3.3 |
 //! | what of it is stored? | [`StoredHead`], [`remove_hop_by_hop`] | RFC 9111 §3.1 |
 //! | which stored response does a request select? | [`StoredHead::is_selected_by`], [`Vary`] | RFC 9111 §4.1 |
+//! | in which of a site's languages? | [`choose_language`] | RFC 4647 §3.4 |
 //! | how long is it fresh? | [`StoredHead::freshness_lifetime`] | RFC 9111 §4.2.1, §4.2.2; RFC 9213 |
 //! | how old is it? | [`StoredHead::current_age`] | RFC 9111 §4.2.3 |
 //! | reuse, validate or forward? | [`look_up`] | RFC 9111 §4, §5.2.1; RFC 5861 §3; RFC 8246 |
@@ -63,6 +64,7 @@ mod hop_by_hop;
 mod http_date;
 mod invalidation;
 mod key;
+mod language;
 mod options;
 mod range;
 mod request;
@@ -97,6 +99,7 @@ pub use hop_by_hop::{HOP_BY_HOP, remove_hop_by_hop};
 pub use http_date::{format_http_date, parse_http_date};
 pub use invalidation::invalidated;
 pub use key::CacheKey;
+pub use language::choose_language;
 pub use options::{Options, Profile};
 pub use range::{ByteRange, ContentRange, GAP_MAX, RANGES_MAX, RangePlan, RangeSpec, parse_range, resolve_range};
 pub use request::{Pass, PresentedRequest, may_share};

@@ -51,7 +51,8 @@ pub enum Lookup {
 
 /// Decides for the responses stored under the request's cache key.
 ///
-/// Of several that the request selects, the newest one that can be reused as it is wins, else the newest one.
+/// Of several that the request selects, the newest one that can be reused as it is wins, else the newest one; those whose
+/// body must be decoded for the client ([`StoredHead::must_be_decoded_for`]) come last in either case.
 pub fn look_up(stored: &[&StoredHead], request: &PresentedRequest<'_>, now: SystemTime) -> Lookup {
     let lookup = decide(stored, request, now);
     let must_forward = matches!(lookup, Lookup::Validate { .. } | Lookup::Forward { .. });
@@ -66,14 +67,18 @@ fn decide(stored: &[&StoredHead], request: &PresentedRequest<'_>, now: SystemTim
     if stored.is_empty() {
         return forward(ForwardReason::UriMiss);
     }
-    let selected = || stored.iter().enumerate().filter(|(_, head)| head.is_selected_by(request));
+    let selected = || stored.iter().enumerate().filter(|(_, head)| head.serves(request));
     if selected().next().is_none() {
         return forward(ForwardReason::VaryMiss);
     }
     // A cookie's owner gets no copy that may not be his; what is forwarded for him replaces nothing of the others.
     let usable = || selected().filter(|(_, head)| school::may_reuse_with_cookie(head, request));
     let newest = |heads: &mut dyn Iterator<Item = (usize, &&StoredHead)>| {
-        heads.max_by_key(|(index, head)| (head.date(), head.parts().response_time, *index)).map(|(index, _)| index)
+        // What can go out as it is before what must be decoded.
+        let rank = |(index, head): &(usize, &&StoredHead)| {
+            (head.is_selected_by(request), head.date(), head.parts().response_time, *index)
+        };
+        heads.max_by_key(rank).map(|(index, _)| index)
     };
     let reusable = |head: &StoredHead| objection(head, request, now).is_none();
     if request.directives.no_store {
@@ -301,6 +306,47 @@ mod tests {
         assert_eq!(index(&[&old, &new, &other], foo("3")), Err("forward vary-miss".into()));
         assert_eq!(index(&[&new_but_stale, &other], foo("1")), Err("forward stale, or stale".into()));
         assert_eq!(index(&[], foo("1")), Err("forward uri-miss".into()));
+    }
+
+    #[test]
+    fn who_accepts_no_coding_gets_it_decoded() {
+        // RFC 9110 §12.5.3, §7.7
+        let accept = |value: &str| if value.is_empty() { get(&[]) } else { get(&[("accept-encoding", value)]) };
+        let coded = |asked: Asked, coding: &str, vary: &str, cc: &str| {
+            asked.stored(200, &[("content-encoding", coding), ("vary", vary), ("cache-control", cc), TAG])
+        };
+        let ae = "Accept-Encoding";
+        for (coding, vary, cc, asked, expected) in [
+            ("gzip", ae, "max-age=60", "", "reuse 5"),
+            ("br", ae, "max-age=60", "gzip", "reuse 5"),
+            ("gzip", ae, "max-age=60", "identity", "reuse 5"),
+            ("gzip", "", "max-age=60", "", "reuse 5"),
+            ("gzip", ae, "max-age=60, no-transform", "", "forward vary-miss"),
+            ("gzip", ae, "max-age=60", "br, identity;q=0", "forward vary-miss"),
+            ("gzip", ae, "max-age=60", "*;q=0", "forward vary-miss"),
+            ("zstd", ae, "max-age=60", "", "forward vary-miss"),
+            ("gzip, br", ae, "max-age=60", "", "forward vary-miss"),
+            ("gzip", "Accept-Encoding, Foo", "max-age=60", "", "reuse 5"),
+            ("gzip", ae, "max-age=1", "", "validate stale"),
+        ] {
+            let head = coded(accept("gzip, br"), coding, vary, cc);
+            assert_eq!(says(&head, &accept(asked), 5), expected, "{coding} {vary} {cc} {asked}");
+        }
+        let foo = coded(get(&[("foo", "1"), ("accept-encoding", "gzip")]), "gzip", "Foo", "max-age=60");
+        assert_eq!(says(&foo, &get(&[("foo", "2")]), 5), "forward vary-miss", "only of the right variant");
+        // The RFC's letter: other values of a field that Vary names select another response.
+        let head = coded(accept("gzip").rfc(), "gzip", ae, "max-age=60");
+        assert_eq!(says(&head, &accept("").rfc(), 5), "forward vary-miss");
+        let head = coded(accept("gzip").rfc(), "gzip", "", "max-age=60");
+        assert_eq!(says(&head, &accept("").rfc(), 5), "reuse 5");
+        // One that can go out as it is wins, also when it is older.
+        let plain = accept("").stored(200, &[("date", "@-30"), ("vary", ae), ("cache-control", "max-age=60")]);
+        let zipped = coded(accept("gzip"), "gzip", ae, "max-age=60");
+        let index = |asked: Asked| match look_up(&[&plain, &zipped], &asked.presented(), t0()) {
+            Lookup::Reuse { index, .. } => index,
+            other => panic!("{}", word(other)),
+        };
+        assert_eq!((index(accept("")), index(accept("gzip"))), (0, 1));
     }
 
     #[test]

@@ -93,7 +93,8 @@ pub const DEVIATIONS: [Deviation; 10] = [
     },
     Deviation {
         name: "encoding-by-result",
-        does: "under Vary: Accept-Encoding a stored response serves every request that accepts its content coding",
+        does: "under Vary: Accept-Encoding a stored response serves every request that accepts its content coding, \
+               and decoded from gzip or br every other",
         rfc: "RFC 9111 §4.1 compares the field's value in the two requests",
         lifted_by_anonymous: false,
     },

@@ -58,7 +58,7 @@ pub fn stale_allowed(
         StaleCause::OriginError(status) => matches!(status.as_u16(), 500 | 502 | 503 | 504),
         StaleCause::Unreachable | StaleCause::Timeout => true,
     };
-    let may = is_error && crate::may_share(request).is_ok() && stored.is_selected_by(request);
+    let may = is_error && crate::may_share(request).is_ok() && stored.serves(request);
     let is_silent = !matches!(cause, StaleCause::OriginError(_));
     let is_his = school::may_reuse_with_cookie(stored, request);
     if !may || stored.demands_validation() || !(is_his || is_silent && school::is_guests_copy(stored)) {

@@ -225,7 +225,31 @@ impl StoredHead {
     /// Whether this response's `Vary` gives no reason to expect different answers to the two requests for its key.
     /// RFC 9111 §4.1.
     pub fn expects_one_answer_to(&self, one: &PresentedRequest<'_>, other: &PresentedRequest<'_>) -> bool {
-        self.is_selected_by(one) && self.is_selected_by(other) || vary::are_alike(&self.parts.selecting, one, other)
+        self.serves(one) && self.serves(other) || vary::are_alike(&self.parts.selecting, one, other)
+    }
+
+    /// Whether the presented request selects it, as it is or decoded.
+    pub fn serves(&self, request: &PresentedRequest<'_>) -> bool {
+        self.is_selected_by(request)
+            || self.not_storable.is_none()
+                && self.must_be_decoded_for(request)
+                && vary::matches(&self.parts.selecting, request, &[])
+    }
+
+    /// Whether its body must be decoded before it goes to who sent this request, and can be: he accepts no content
+    /// coding that it is in, and takes it without. Never under `no-transform` (RFC 9110 §7.7).
+    pub fn must_be_decoded_for(&self, request: &PresentedRequest<'_>) -> bool {
+        content_coding::can_be_undone(&self.codings)
+            && !self.directives.no_transform
+            && !content_coding::accepts(request.headers, &self.codings)
+            && content_coding::accepts(request.headers, &[])
+    }
+
+    /// The fields to answer with when its body is decoded on the way ([`StoredHead::must_be_decoded_for`]).
+    pub fn decoded_headers(&self, now: SystemTime) -> HeaderMap {
+        let mut headers = self.reuse_headers(now);
+        content_coding::describe_decoded(&mut headers);
+        headers
     }
 
     /// Bytes that are equal exactly for responses that replace each other under one [`crate::CacheKey`]; the store

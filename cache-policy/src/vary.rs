@@ -204,6 +204,14 @@ mod tests {
         assert!(coded("Accept-Encoding", "gzip", "gzip, zstd", school), "deviation `encoding-by-result`");
         assert!(!coded("Accept-Encoding", "gzip", "gzip, zstd", rfc));
         assert!(coded("Accept-Encoding", "identity", "", school));
+        for accept in ["", "gzip", "br, gzip;q=0"] {
+            // What a night stores is identity: it serves all who do not refuse that.
+            let night = get(&[("accept-encoding", "identity")]).stored(200, &[("vary", "Accept-Encoding")]);
+            let asked = if accept.is_empty() { get(&[]) } else { get(&[("accept-encoding", accept)]) };
+            assert!(night.is_selected_by(&asked.presented()), "{accept}");
+            let refuses = get(&[("accept-encoding", "gzip, identity;q=0")]);
+            assert!(!night.serves(&refuses.presented()));
+        }
     }
 
     #[test]
@@ -225,7 +233,8 @@ mod tests {
         let head = accept("gzip").stored(200, &gzip);
         let expects_one = |one, other| head.expects_one_answer_to(&accept(one).presented(), &accept(other).presented());
         assert!(expects_one("gzip, br", "gzip"), "both can be given what is stored");
-        assert!(!expects_one("gzip", "br"));
+        assert!(expects_one("gzip", "br"), "or can be given it decoded");
+        assert!(!expects_one("gzip", "br, identity;q=0"));
     }
 
     #[test]

@@ -39,8 +39,19 @@ pub(crate) const SITE_KEYS: &[&str] = &[
 ];
 
 /// Everything that a `[[site.rule]]` may say.
-pub(crate) const RULE_KEYS: &[&str] =
-    &["path", "query", "methods", "refuse", "never-store", "anonymous", "fresh-min", "fresh-max", "ignore-query"];
+pub(crate) const RULE_KEYS: &[&str] = &[
+    "path",
+    "query",
+    "methods",
+    "refuse",
+    "never-store",
+    "anonymous",
+    "fresh-min",
+    "fresh-max",
+    "ignore-query",
+    "select-query",
+    "languages",
+];
 
 /// Everything that a `[site.prefetch]` may say.
 pub(crate) const PREFETCH_KEYS: &[&str] = &[
@@ -295,16 +306,25 @@ fn rule(report: &mut Report<'_>, table: &At<&DeTable<'_>>) -> Option<At<Rule>> {
         let help = "make `fresh-max` the longer one, or leave one of them out";
         report.error(&min.span, "`fresh-min` is longer than `fresh-max`", "longer than `fresh-max`", help);
     }
-    let ignore_query = read::few_texts(report, toml, "ignore-query", "[\"utm_*\", \"fbclid\"]");
-    let ignore_query = ignore_query.map_or_else(Vec::new, |list| {
-        list.value.into_iter().filter_map(|name| parameter_glob(report, &name)).collect()
-    });
+    let ignore_query = parameters(report, toml, "ignore-query", "[\"utm_*\", \"fbclid\"]");
+    let select_query = parameters(report, toml, "select-query", "[\"id\", \"page\"]");
+    if let (Some(_), Some(select)) = (&ignore_query, &select_query) {
+        let help = "keep one of them: what `select-query` does not name is ignored anyway";
+        report.error(&select.span, "`select-query` and `ignore-query` say the same twice", "the other list too", help);
+    }
+    let languages = languages(report, toml);
+    if let Some(list) = languages.as_ref().filter(|list| list.value.len() < 2) {
+        let help = "name the languages that the pages come in, or leave `languages` out";
+        report.error(&list.span, "`languages` of a rule is for pages in several", "fewer than two", help);
+    }
     let rule = Rule {
         path: path_glob?,
         query,
         methods: methods(report, toml),
         at: table.position,
-        ignore_query,
+        ignore_query: ignore_query.map_or_else(Vec::new, |list| list.value),
+        select_query: select_query.map(|list| list.value),
+        languages: languages.map_or_else(Vec::new, |list| list.value.into_iter().map(Into::into).collect()),
         refuse,
         never_store,
         anonymous,
@@ -312,6 +332,12 @@ fn rule(report: &mut Report<'_>, table: &At<&DeTable<'_>>) -> Option<At<Rule>> {
         fresh_max: fresh_max.map(|at| at.value),
     };
     Some(At { value: rule, span: header, position: table.position })
+}
+
+/// The patterns of names of query parameters under `key`.
+fn parameters(report: &mut Report<'_>, toml: &DeTable<'_>, key: &str, example: &str) -> Option<At<Vec<Glob>>> {
+    let list = read::few_texts(report, toml, key, example)?;
+    Some(list.map(|names| names.iter().filter_map(|name| parameter_glob(report, key, name)).collect()))
 }
 
 fn fresh(report: &mut Report<'_>, toml: &DeTable<'_>, key: &str) -> Option<At<Duration>> {
@@ -379,11 +405,11 @@ fn query_glob(report: &mut Report<'_>, text: &At<String>) -> Option<Glob> {
     glob(report, text, Glob::text(&text.value))
 }
 
-fn parameter_glob(report: &mut Report<'_>, text: &At<String>) -> Option<Glob> {
+fn parameter_glob(report: &mut Report<'_>, key: &str, text: &At<String>) -> Option<Glob> {
     if text.value.contains(['=', '&']) {
         let name = text.value.split(['=', '&']).next().unwrap_or_default();
         let help = format!("write only the name: \"{}\"", shown(name));
-        report.error(&text.span, "`ignore-query` lists names of parameters", "more than a name", help);
+        report.error(&text.span, format!("`{key}` lists names of parameters"), "more than a name", help);
         return None;
     }
     glob(report, text, Glob::text(&text.value))

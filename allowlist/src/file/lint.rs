@@ -67,7 +67,7 @@ fn contradictions(report: &mut Report<'_>, built: &Built) {
             (false, false) => continue,
         };
         let has_freshness = rule.fresh_min.is_some() || rule.fresh_max.is_some();
-        if has_freshness || !rule.ignore_query.is_empty() || (rule.refuse && (rule.never_store || rule.anonymous)) {
+        if has_freshness || rule.narrows_requests() || (rule.refuse && (rule.never_store || rule.anonymous)) {
             let message = format!("`{stronger}` leaves the rest of this rule without effect");
             report.warning(
                 span,

@@ -190,6 +190,22 @@ fn values_that_cannot_be_are_refused() {
             "tls = \"terminate\"\n[[site.rule]]\npath = \"/\"\nignore-query = [\"a=1\"]",
             "7:17 `ignore-query` lists names of parameters",
         ),
+        (
+            "tls = \"terminate\"\n[[site.rule]]\npath = \"/\"\nselect-query = [\"a=1\"]",
+            "7:17 `select-query` lists names of parameters",
+        ),
+        (
+            "tls = \"terminate\"\n[[site.rule]]\npath = \"/\"\nignore-query = [\"a\"]\nselect-query = [\"b\"]",
+            "8:16 `select-query` and `ignore-query` say the same twice",
+        ),
+        (
+            "tls = \"terminate\"\n[[site.rule]]\npath = \"/\"\nlanguages = [\"kk\"]",
+            "7:13 `languages` of a rule is for pages in several",
+        ),
+        (
+            "tls = \"terminate\"\n[[site.rule]]\npath = \"/\"\nlanguages = [\"kk\", \"ru\", \"Kazakh\"]",
+            "7:26 \"Kazakh\" is not a language tag",
+        ),
         ("tls = \"terminate\"\n[site.prefetch]\nstart = [\"/\"]\ndepth = 9999", "7:9 `depth` must be from 0 to 1000"),
         (
             "tls = \"terminate\"\n[site.prefetch]\nstart = [\"/\"]\nbytes-max = \"0 MB\"",

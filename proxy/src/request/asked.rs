@@ -2,10 +2,10 @@
 
 use bulaq_allowlist::{Allowlist, HostName, Permit, Rule, Scheme};
 use bulaq_cache_policy::{
-    CacheKey, Conditional, Cookies, Options, PresentedRequest, Profile, SiteRule, anonymise_request, remove_hop_by_hop,
-    remove_preconditions,
+    CacheKey, Conditional, Cookies, Options, PresentedRequest, Profile, SiteRule, anonymise_request, choose_language,
+    remove_hop_by_hop, remove_preconditions,
 };
-use http::header::{HOST, RANGE};
+use http::header::{ACCEPT_LANGUAGE, HOST, HeaderValue, RANGE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Uri};
@@ -61,6 +61,13 @@ impl Asked {
         remove_hop_by_hop(&mut headers);
         remove_what_never_leaves(&mut headers);
         headers.remove(HOST);
+        if (parts.method == Method::GET || parts.method == Method::HEAD)
+            && let Some(language) = choose_language(&headers, permit.rule().languages())
+        {
+            let language =
+                HeaderValue::from_str(language).map_err(|_| Refusal::BadRequest("the language is not valid"))?;
+            headers.insert(ACCEPT_LANGUAGE, language);
+        }
         if rule.anonymous || is_counted_only(&parts.method, &headers, &context.options.policy) {
             anonymise_request(&mut headers);
         }

@@ -21,6 +21,9 @@ pub enum BodyError {
     /// The stored body could not be read, or was not what its record says.
     #[error("the stored body could not be read")]
     Store(#[source] std::io::Error),
+    /// A content coding could not be undone for a client that does not accept it.
+    #[error("the content could not be decoded")]
+    Coding(#[source] std::io::Error),
     /// More content than the limit allows.
     #[error("the content is longer than {limit_bytes} bytes")]
     TooLong {

@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, BodyStream, Empty, Full, StreamBody};
 
 use super::fill::Filling;
 use super::growing::Reader;
-use super::{BodyError, ResponseBody, combine};
+use super::{BodyError, ResponseBody, combine, decoded};
 use crate::store::{StoredBody, StoredResponse};
 
 /// What there is to deliver.
@@ -33,7 +33,7 @@ pub enum Content {
 }
 
 impl Content {
-    fn head(&self) -> &StoredHead {
+    pub(super) fn head(&self) -> &StoredHead {
         match self {
             Self::Stored(stored) => &stored.head,
             Self::Filling(filling, _) => &filling.head,
@@ -51,7 +51,7 @@ impl Content {
     }
 
     /// All of it. Of one that is arriving the end is not taken from its announced length: it ends when the fill does.
-    async fn whole_body(self) -> io::Result<ResponseBody> {
+    pub(super) async fn whole_body(self) -> io::Result<ResponseBody> {
         self.body(0..u64::MAX).await
     }
 
@@ -79,7 +79,11 @@ pub fn bytes_needed(head: &StoredHead, length: u64, request: &PresentedRequest<'
     if !proceeds || request.method == Method::HEAD {
         return Vec::new();
     }
-    match resolve_range(request, head, length) {
+    let plan = match head.must_be_decoded_for(request) {
+        true => RangePlan::Whole,
+        false => resolve_range(request, head, length),
+    };
+    match plan {
         RangePlan::Whole => length.checked_sub(1).and_then(|last| ByteRange::new(0, last)).into_iter().collect(),
         RangePlan::Single(range) => vec![range],
         RangePlan::Multi(ranges) => ranges,
@@ -97,6 +101,9 @@ pub async fn deliver(
     now: SystemTime,
 ) -> io::Result<Response<ResponseBody>> {
     let head = content.head();
+    if head.must_be_decoded_for(request) {
+        return decoded::deliver(content, request, now).await;
+    }
     let headers = head.reuse_headers(now);
     match evaluate_preconditions(request, head, now) {
         Precondition::NotModified => return Ok(bare(StatusCode::NOT_MODIFIED, not_modified_head(headers))),
@@ -200,7 +207,7 @@ fn content_range(range: Option<ByteRange>, complete_length: Option<u64>) -> Head
 }
 
 /// Statuses that never have content (RFC 9110 §6.4.1).
-fn has_no_content(status: StatusCode) -> bool {
+pub(super) fn has_no_content(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
@@ -211,15 +218,15 @@ fn set_length(headers: &mut HeaderMap, length: Option<u64>) {
     };
 }
 
-fn bare(status: StatusCode, headers: HeaderMap) -> Response<ResponseBody> {
+pub(super) fn bare(status: StatusCode, headers: HeaderMap) -> Response<ResponseBody> {
     response(status, headers, no_content())
 }
 
-fn no_content() -> ResponseBody {
+pub(super) fn no_content() -> ResponseBody {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-fn response(status: StatusCode, headers: HeaderMap, body: ResponseBody) -> Response<ResponseBody> {
+pub(super) fn response(status: StatusCode, headers: HeaderMap, body: ResponseBody) -> Response<ResponseBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
