@@ -312,16 +312,15 @@ impl Lead {
         shard.get(&self.key).into_iter().flatten().any(|flying| flying.landed.same_channel(&mine))
     }
 
-    /// Tells all who wait what came of it. While a body grows the key stays taken until the lead is dropped, so that
-    /// those who come meanwhile join it too; whatever else landed is for those who asked before.
+    /// Tells all who wait what came of it. The key stays taken until the lead is dropped, so that those who come
+    /// while the body grows join it too.
     pub fn land(&self, landed: Landed) {
-        if !matches!(landed, Landed::Filling(_) | Landed::Parts(_)) {
-            self.leave();
-        }
         self.landed.send_replace(Some(landed));
     }
+}
 
-    fn leave(&self) {
+impl Drop for Lead {
+    fn drop(&mut self) {
         let mine = self.landed.subscribe();
         let mut shard = self.flights.shard(&self.key);
         // Once it is out of date, others may be there.
@@ -334,13 +333,13 @@ impl Lead {
     }
 }
 
-impl Drop for Lead {
-    fn drop(&mut self) {
-        self.leave();
-    }
-}
-
 impl Follow {
+    /// Whether all had arrived already, so that who comes now may be one who had it.
+    pub fn is_late(&self) -> bool {
+        let landed = self.landed.borrow();
+        matches!(&*landed, Some(Landed::Filling(filling)) if filling.body.has_arrived(filling.content_length))
+    }
+
     /// Waits until the flight has landed; none when its lead vanished without a word.
     ///
     /// The wait is bounded by the origin's own time-outs, which the lead obeys.

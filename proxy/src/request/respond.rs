@@ -244,11 +244,12 @@ async fn follow_up(
 ) -> Result<Option<Response<ResponseBody>>, Refusal> {
     let account = Account { is_collapsed: true, ..Account::forwarded(Source::Collapsed, why) };
     let now = context.clock.now();
+    let is_late = follow.is_late();
     match wait(context, asked, presented, stored.as_ref(), follow).await {
         None | Some(Landed::NotShared(_)) => Ok(None),
         Some(Landed::Filling(filling)) => {
-            let may_take = match filling.body.has_arrived(filling.content_length) {
-                // Its first reader may have had the last byte: only what may be reused is for one who comes after that.
+            let may_take = match is_late {
+                // He may have had the last byte of it himself: then only what may be reused is for him.
                 true => is_reusable(&filling.head, presented, now),
                 false => may_join(&filling.head, presented, now),
             };
