@@ -5,7 +5,7 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bulaq::request::{Arrival, Handled, Source, Way};
@@ -165,7 +165,7 @@ async fn what_arrives_under_old_rules_is_neither_joined_nor_reused_under_new_one
 async fn what_was_asked_before_a_post_is_not_given_to_who_asks_after_it() {
     let gate = Gate::default();
     let held = gate.clone();
-    let gets = std::sync::atomic::AtomicUsize::new(0);
+    let gets = AtomicUsize::new(0);
     let origin = Origin::start(move |seen| match seen.method() {
         "POST" => response("200 OK", "", "noted"),
         _ if gets.fetch_add(1, Ordering::SeqCst) > 0 => fresh("after"),
@@ -191,8 +191,8 @@ async fn what_was_asked_before_a_post_is_not_given_to_who_asks_after_it() {
 async fn who_waits_for_a_request_that_fails_is_given_his_own_stale_copy() {
     let gate = Gate::default();
     let held = gate.clone();
-    let count = std::sync::atomic::AtomicUsize::new(0);
-    let origin = Origin::start(move |_| match count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+    let count = AtomicUsize::new(0);
+    let origin = Origin::start(move |_| match count.fetch_add(1, Ordering::SeqCst) {
         0 => response("200 OK", "Cache-Control: max-age=60\r\nVary: Accept-Language\r\n", "урок"),
         _ => vec![Step::Wait(held.clone()), Step::Cut],
     })
@@ -360,7 +360,7 @@ async fn a_304_across_a_reload_brings_nothing_of_the_old_rules() {
     })
     .await;
     let rule = "[[site.rule]]\npath = \"/**\"\nfresh-min = \"10h\"\n";
-    let the_box = std::sync::Arc::new(TestBox::open(HOST, rule, origin.address).await);
+    let the_box = Arc::new(TestBox::open(HOST, rule, origin.address).await);
     let url = "http://lesson.test/a";
     the_box.get(url).await;
     the_box.settled().await;
@@ -385,17 +385,17 @@ async fn a_304_across_a_reload_brings_nothing_of_the_old_rules() {
 async fn what_was_asked_alone_before_a_post_is_not_kept_after_it() {
     let gate = Gate::default();
     let held = gate.clone();
-    let gets = std::sync::atomic::AtomicUsize::new(0);
+    let gets = AtomicUsize::new(0);
     let origin = Origin::start(move |seen| match seen.method() {
         "POST" => response("200 OK", "", "noted"),
-        _ => match gets.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        _ => match gets.fetch_add(1, Ordering::SeqCst) {
             0 => response("200 OK", "Cache-Control: no-store\r\n", "not kept"),
             1 => [Step::Wait(held.clone())].into_iter().chain(fresh("before")).collect(),
             _ => fresh("after"),
         },
     })
     .await;
-    let the_box = std::sync::Arc::new(TestBox::open(HOST, "", origin.address).await);
+    let the_box = Arc::new(TestBox::open(HOST, "", origin.address).await);
     let url = "http://lesson.test/a";
     assert_eq!(the_box.get(url).await.text(), "not kept");
     let alone = tokio::spawn({
