@@ -180,6 +180,7 @@ pub fn continuation(
     let objection = differs(stored, complete_length, status, headers).map(Continuation::Changed);
     match status.as_u16() {
         206 => objection.unwrap_or_else(|| match ContentRange::of(headers).and_then(|it| it.range) {
+            Some(range) if range.last >= complete_length => Continuation::Changed(Changed::Length),
             Some(range) if range.first == first && is_length_right(headers, range) => Continuation::Part(range),
             _ => Continuation::Changed(Changed::Range),
         }),
@@ -330,6 +331,7 @@ mod tests {
             (206, &[TAG, range][..], ten),
             (206, &[TAG, VIDEO, range, ("content-length", "10")], ten),
             (206, &[TAG, ("content-range", "bytes 10-19/*")], ten),
+            (206, &[TAG, ("content-range", "bytes 10-199/*")], changed(Changed::Length)),
             (206, &[TAG, ("content-range", "bytes 10-12/100")], Part(ByteRange::new(10, 12).unwrap())),
             (206, &[range], changed(Changed::Validator)),
             (206, &[("etag", "\"b\""), range], changed(Changed::Validator)),

@@ -34,6 +34,9 @@ const PASS_FOR: Duration = Duration::from_secs(60);
 /// there is no hurry; without a pause each of them would ask a site that is ill.
 const REFRESH_PAUSE: Duration = Duration::from_secs(10);
 
+/// How long a key is known for parts that do not belong together: as long as somebody may sit before such a film and try again.
+const UNSTEADY_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// The most keys remembered, each with one of these two.
 const REMEMBERED_KEYS_MAX: u64 = 20_000;
 
@@ -41,9 +44,15 @@ const REMEMBERED_KEYS_MAX: u64 = 20_000;
 pub struct Flights {
     shards: Vec<Mutex<HashMap<CacheKey, Vec<Flying>>>>,
     hasher: RandomState,
-    passing: Remembered<(CacheKey, HasCookies)>,
+    passing: Remembered<(CacheKey, HasCookies, AsksForPart)>,
     resting: Remembered<CacheKey>,
+    /// Keys of which parts did not belong together once, and those of which they did not again.
+    doubtful: Remembered<CacheKey>,
+    unsteady: Remembered<CacheKey>,
 }
+
+/// Whether a request is for a part: that a part may not be stored says nothing about the whole.
+type AsksForPart = bool;
 
 /// Whether a request carries cookies by which a server may choose its answer. What is not storable for their owners may
 /// well be so for guests.
@@ -131,14 +140,16 @@ impl Flights {
             shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
             hasher: RandomState::new(),
             passing: Remembered::new(PASS_FOR, clock.clone()),
-            resting: Remembered::new(REFRESH_PAUSE, clock),
+            resting: Remembered::new(REFRESH_PAUSE, clock.clone()),
+            doubtful: Remembered::new(UNSTEADY_FOR, clock.clone()),
+            unsteady: Remembered::new(UNSTEADY_FOR, clock),
         }
     }
 
     /// Takes a place among the requests for a key.
     pub fn join(self: &Arc<Self>, seeker: &Seeker<'_>) -> Place {
         let key = &seeker.asked.key;
-        if self.passing.holds(&(key.clone(), has_cookies(seeker.presented))) {
+        if self.passing.holds(&passing_key(seeker.presented, key)) {
             return Place::Alone(self.alone(seeker.asked));
         }
         let mut shard = self.shard(key);
@@ -170,15 +181,28 @@ impl Flights {
 
     /// Remembers for a while that responses to such requests for this key are not storable.
     pub fn remember_pass(&self, request: &PresentedRequest<'_>, key: &CacheKey) {
-        self.passing.remember((key.clone(), has_cookies(request)));
+        self.passing.remember(passing_key(request, key));
     }
 
     /// Forgets it again, as soon as a response was storable.
     pub fn forget_pass(&self, request: &PresentedRequest<'_>, key: &CacheKey) {
-        self.passing.forget(&(key.clone(), false));
-        if has_cookies(request) {
-            self.passing.forget(&(key.clone(), true));
+        for asks_for_part in [false, true] {
+            self.passing.forget(&(key.clone(), false, asks_for_part));
+            if has_cookies(request) {
+                self.passing.forget(&(key.clone(), true, asks_for_part));
+            }
         }
+    }
+
+    /// Remembers that a further part of this key's response could not be joined to what is stored. A file may change once; one
+    /// that does so again is served by machines that do not agree about it.
+    pub fn did_not_join(&self, key: &CacheKey) {
+        if self.doubtful.holds(key) { self.unsteady.remember(key.clone()) } else { self.doubtful.remember(key.clone()) }
+    }
+
+    /// Whether that happened again a moment ago: such a response is not stored in parts.
+    pub fn is_unsteady(&self, key: &CacheKey) -> bool {
+        self.unsteady.holds(key)
     }
 
     /// Remembers for a while that a refresh of this key failed, so that its readers don't each try the next one.
@@ -226,6 +250,10 @@ impl Flights {
         let at = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn passing_key(request: &PresentedRequest<'_>, key: &CacheKey) -> (CacheKey, HasCookies, AsksForPart) {
+    (key.clone(), has_cookies(request), request.asks_for_range())
 }
 
 fn has_cookies(request: &PresentedRequest<'_>) -> HasCookies {

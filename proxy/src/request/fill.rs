@@ -348,7 +348,9 @@ impl Flight {
             (Some(Wanted { range, known }), StatusCode::PARTIAL_CONTENT) => {
                 Arriving::part(context, asked, (*range, known.as_ref()), response, request_time).await
             }
-            (_, StatusCode::OK) => Ok(Arriving::whole(context, asked, response, request_time).await?),
+            (_, StatusCode::OK) => {
+                Ok(Arriving::whole(context, asked, (response, self.wanted.is_some()), request_time).await?)
+            }
             _ => return None,
         };
         match arriving {
@@ -492,7 +494,7 @@ pub fn without_origin(
         .unwrap_or_else(|| Landed::Failed(error, stored.map(|stored| unusable(stored))))
 }
 
-fn cause_of(error: &ForwardError) -> StaleCause {
+pub(super) fn cause_of(error: &ForwardError) -> StaleCause {
     match error {
         ForwardError::DnsTimeout { .. }
         | ForwardError::ConnectionTimeout { .. }

@@ -18,10 +18,10 @@ use super::asked::{Asked, empty};
 use super::collapse::{Follow, Lead, Place, Seeker, may_join};
 use super::combine::{self, Next, Wanted};
 use super::deliver::{Content, deliver};
-use super::fill::{Errand, Filling, Landed, LeadersShare, fly, keep_for_the_day, without_origin};
+use super::fill::{Errand, Filling, Landed, LeadersShare, cause_of, fly, keep_for_the_day, without_origin};
 use super::status::Account;
 use super::target::{Target, target};
-use super::{Arrival, Context, Refusal, RequestBody, ResponseBody, Source, Way, own, pass, purge};
+use super::{Arrival, Context, ForwardError, Refusal, RequestBody, ResponseBody, Source, Way, own, pass, purge};
 use crate::store::{StoredResponse, Variants};
 
 /// Directives for surrogates.
@@ -79,7 +79,10 @@ async fn answer(
     if !matches!(lookup, Lookup::Reuse { .. })
         && let Some((assembly, lookup)) = combine::find(context, asked, presented, &variants, now).await
     {
-        return from_incomplete(context, asked, presented, assembly, lookup, may_wait).await;
+        return match from_incomplete(context, asked, presented, assembly, lookup, may_wait).await {
+            Err(Refusal::Forward(error)) => stale_whole(context, asked, presented, &variants, error).await,
+            answer => answer,
+        };
     }
     let (stored, conditional, why) = match lookup {
         Lookup::Reuse { index, is_fresh, .. } => {
@@ -99,7 +102,8 @@ async fn answer(
         Lookup::Validate { index, conditional, why } => (Some(variants[index].clone()), Some(conditional), why),
         Lookup::Forward { why, stale } => (stale.map(|index| variants[index].clone()), None, why),
     };
-    let wanted = if stored.is_none() { wanted_part(presented) } else { None };
+    let may_ask_for_part = stored.is_none() && !context.flights.is_unsteady(&asked.key);
+    let wanted = if may_ask_for_part { wanted_part(presented) } else { None };
     if !can_fill(presented) || stored.is_none() && presented.asks_for_range() && wanted.is_none() {
         return pass_as_it_is(context, asked, why).await;
     }
@@ -164,6 +168,21 @@ async fn from_incomplete(
 /// A place among those who ask the origin for the same.
 fn place(context: &Context, seeker: &Seeker<'_>, may_wait: bool) -> Place {
     if may_wait { context.flights.join(seeker) } else { Place::Alone(context.flights.alone(seeker.asked)) }
+}
+
+/// After what is stored in part was of no help because the origin failed: an older whole response, if it may stand in.
+async fn stale_whole(
+    context: &Arc<Context>,
+    asked: &Arc<Asked>,
+    presented: &PresentedRequest<'_>,
+    variants: &Variants,
+    error: ForwardError,
+) -> Result<Option<Response<ResponseBody>>, Refusal> {
+    let (cause, now) = (cause_of(&error), context.clock.now());
+    let may = |stored: &&Arc<StoredResponse>| stale_allowed(&stored.head, presented, cause, now).is_some();
+    let Some(stored) = variants.iter().find(may) else { return Err(error.into()) };
+    let account = Account::forwarded(Source::Stale, ForwardReason::Stale);
+    without_content(context, asked, presented, Landed::Stale(stored.clone(), cause), account).await
 }
 
 async fn pass_as_it_is(

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bulaq::store::{Faults, Operation, PurgeMode, Scope};
 use futures_util::future::join_all;
@@ -288,4 +289,58 @@ async fn a_further_part_of_a_guests_video_is_asked_for_without_a_pupils_cookie()
     bulaq.has_settled().await;
     assert!(origin.seen().iter().all(|seen| seen.field("cookie").is_none()), "{:?}", asked(&origin));
     assert_eq!(cinema.sent(), 3 * MIB);
+}
+
+#[tokio::test]
+async fn a_part_that_may_not_be_stored_says_nothing_about_the_whole() {
+    let cinema = Cinema::new(3 * MIB, FRESH);
+    cinema.change("W/\"v1\"");
+    let (origin, bulaq) = cinema.open().await;
+    assert!(is_part(&range(&bulaq, "0-1").await, &cinema.video, 0, 1));
+    bulaq.has_settled().await;
+    for answer in join_all((0..5).map(|_| get(&bulaq, ""))).await {
+        assert!(answer.ending == Ending::Whole && answer.content == *cinema.video);
+    }
+    assert_eq!(asked(&origin), ["bytes=0-1048575", "-"]);
+}
+
+/// Machines behind one name that do not agree on the tag: nothing can be joined, and the film can be watched all the same.
+#[tokio::test]
+async fn a_film_whose_parts_do_not_belong_together_is_passed_on() {
+    let cinema = Cinema::new(3 * MIB, FRESH);
+    let changing = Arc::clone(&cinema);
+    let (origin, bulaq) = open_altered(&cinema, move |nth, _, head, content| {
+        changing.change(&format!("\"v{nth}\""));
+        whole(head, &content)
+    })
+    .await;
+    for _ in 0..2 {
+        assert_eq!(range(&bulaq, "0-").await.ending, Ending::Cut);
+        bulaq.has_settled().await;
+    }
+    assert!(is_part(&range(&bulaq, "0-").await, &cinema.video, 0, 3 * MIB - 1));
+    assert_eq!(asked(&origin).last().map(String::as_str), Some("bytes=0-"));
+}
+
+#[tokio::test]
+async fn an_older_whole_video_stands_in_for_the_missing_part_of_a_newer_one() {
+    let cinema = Cinema::new(3 * MIB, "Cache-Control: max-age=60\r\n");
+    let changing = Arc::clone(&cinema);
+    let (_origin, bulaq) = open_altered(&cinema, move |nth, _, head, content| {
+        changing.change("\"v2\"");
+        match nth {
+            0 => whole(head, &content),
+            1 => broken_off(head, &content),
+            _ => vec![Step::Cut],
+        }
+    })
+    .await;
+    assert_eq!(get(&bulaq, "").await.ending, Ending::Whole);
+    bulaq.has_settled().await;
+    bulaq.clock.advance(Duration::from_secs(100));
+    assert_eq!(get(&bulaq, "").await.ending, Ending::Cut);
+    bulaq.has_settled().await;
+    let older = range(&bulaq, "2500000-2500009").await;
+    assert!(is_part(&older, &cinema.video, 2_500_000, 2_500_009), "{} {:?}", older.status, older.fields);
+    assert_eq!(older.field("etag").as_deref(), Some("\"v1\""));
 }

@@ -14,11 +14,11 @@ use super::assembly::Assembly;
 use super::fetch::{Bringing, confirm};
 use super::find::stored_in_part;
 use super::reader::Reader;
-use super::run::{Run, block_after};
+use super::run::{End, Run, block_after};
 use crate::origin::OriginBody;
 use crate::request::asked::Asked;
 use crate::request::fill::content_length;
-use crate::request::{Context, Way};
+use crate::request::{Context, ForwardError, Way};
 use crate::store::{BLOCK_BYTES, Incomplete};
 
 /// A 200 of so many bytes is stored in parts from the beginning. A shorter one is sooner fetched again than continued.
@@ -36,23 +36,27 @@ pub struct Arriving {
 }
 
 impl Arriving {
-    /// A 200 that is stored in parts; none when it is short, may not be stored, or a part of it could not be told from a part
+    /// A 200 that is stored in parts, perhaps although a part was asked for; none when it is short, may not be stored, or a part of it could not be told from a part
     /// of another.
     pub async fn whole(
         context: &Arc<Context>,
         asked: &Arc<Asked>,
-        response: &Response<OriginBody>,
+        (response, was_part_asked): (&Response<OriginBody>, bool),
         request_time: SystemTime,
     ) -> Option<Self> {
         let (headers, now) = (response.headers(), context.clock.now());
         let length = content_length(headers).filter(|&length| length >= WHOLE_BYTES_MIN)?;
         let presented = asked.presented(&context.options.policy);
-        if response.status() != StatusCode::OK || !is_strongly_validated(headers, now) {
+        let is_joinable = is_strongly_validated(headers, now) && !context.flights.is_unsteady(&asked.key);
+        if response.status() != StatusCode::OK || !is_joinable {
             return None;
         }
         let _overrode = storable(&presented, StatusCode::OK, headers).ok()?;
         let head = StoredHead::new(&presented, StatusCode::OK, headers.clone(), request_time, now);
         let assembly = assembly_for(context, asked, head, length, headers).await?;
+        if was_part_asked {
+            assembly.does_no_ranges();
+        }
         let run = assembly.adopt(0, length);
         run.answered();
         Some(Self { context: context.clone(), asked: asked.clone(), assembly, run, end: length, is_whole: true })
@@ -108,6 +112,9 @@ impl Arriving {
 
     /// Takes it out of the store again: its URL was put out of date while it was begun.
     pub async fn withdraw(self) {
+        // Whoever has joined it meanwhile goes on with a run of his own.
+        let host = self.asked.permit.host().to_string();
+        self.run.end_with(End::Failed(ForwardError::ResponseIncomplete { host }));
         self.assembly.leave(&self.run);
         self.context.store.remove_incomplete(&self.assembly.incomplete()).await;
     }
@@ -128,8 +135,13 @@ impl Arriving {
         }
         let (from, end) = (self.run.end(), self.assembly.complete_length());
         let mut reader = Reader::new(&self.context, &self.asked, &self.assembly).trusted().narrowed(from..end);
-        while let Some(Ok(_)) = reader.next().await {
-            if self.assembly.incomplete().is_gone() {
+        let mut position = from;
+        while let Some(Ok(chunk)) = reader.next().await {
+            position += chunk.len() as u64;
+            // The last block may still be on its way into the store; if the one before is not there, the store takes none.
+            let behind = (position / BLOCK_BYTES).checked_sub(2).filter(|&block| block >= from / BLOCK_BYTES);
+            let incomplete = self.assembly.incomplete();
+            if incomplete.is_gone() || behind.is_some_and(|block| !incomplete.has_block(block)) {
                 return;
             }
         }

@@ -1,11 +1,12 @@
 //! An assembly: one incomplete response in use, with the runs that are under way for it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bulaq_cache_policy::{ByteRange, CacheKey, StoredHead, StrongValidator};
 
-use super::run::{Run, block_after};
+use super::run::{End, Run, block_after};
 use crate::store::{BLOCK_BYTES, Incomplete, Rules, Store};
 
 /// A run is at most so many blocks: enough that asking costs little beside them.
@@ -31,6 +32,10 @@ pub struct Assembly {
     incomplete: Mutex<Arc<Incomplete>>,
     validator: StrongValidator,
     runs: Mutex<Vec<Arc<Run>>>,
+    /// Whether the origin answers each request for a part with the whole: then readers wait for the run that is under way.
+    is_whole_only: AtomicBool,
+    /// Whether the store took the last block that it was given.
+    is_kept: AtomicBool,
 }
 
 /// A run to wait for.
@@ -55,8 +60,13 @@ impl Assemblies {
             known.set_head_of(incomplete);
             return Some(Arc::clone(known));
         }
-        let assembly =
-            Arc::new(Assembly { incomplete: Mutex::new(Arc::clone(incomplete)), validator, runs: Mutex::default() });
+        let assembly = Arc::new(Assembly {
+            incomplete: Mutex::new(Arc::clone(incomplete)),
+            validator,
+            runs: Mutex::default(),
+            is_whole_only: AtomicBool::new(false),
+            is_kept: AtomicBool::new(true),
+        });
         in_use.put(name, &assembly);
         drop(in_use);
         Some(assembly)
@@ -128,7 +138,9 @@ impl Assembly {
     /// not past what is stored or under way, and not longer than `allowance`.
     pub(super) fn join(&self, position: u64, wanted_end: u64, allowance: u64) -> Joined {
         let mut runs = self.runs();
-        if let Some(run) = runs.iter().find(|run| run.brings(position)) {
+        let waits = self.is_whole_only.load(Ordering::Acquire);
+        let brings = |run: &&Arc<Run>| run.brings(position) || waits && run.will_bring(position);
+        if let Some(run) = runs.iter().find(brings) {
             return Joined::UnderWay(Arc::clone(run));
         }
         let start = position / BLOCK_BYTES * BLOCK_BYTES;
@@ -136,8 +148,13 @@ impl Assembly {
         Joined::Begun(self.begin(&mut runs, start, wanted))
     }
 
-    /// The same for what a reader will want next; none when a run comes there some time.
+    /// The same for what a reader will want next; none when a run comes there some time, or when it would have to come again:
+    /// the store takes nothing, or the origin does no ranges.
     pub(super) fn look_ahead(&self, position: u64, wanted_end: u64, allowance: u64) -> Option<Arc<Run>> {
+        let is_kept = self.is_kept.load(Ordering::Acquire) && !self.incomplete().is_gone();
+        if !is_kept || self.is_whole_only.load(Ordering::Acquire) {
+            return None;
+        }
         let mut runs = self.runs();
         if runs.iter().any(|run| run.brings(position) || run.will_bring(position)) {
             return None;
@@ -158,7 +175,9 @@ impl Assembly {
             if let Some(first) = run.first_block().filter(|&first| first > start) {
                 end = end.min(first);
             }
-            run.leave_from(block_after(start));
+            if !self.is_whole_only.load(Ordering::Acquire) {
+                run.leave_from(block_after(start));
+            }
         }
         let first = block_after(start) / BLOCK_BYTES;
         let mut blocks = first..end.div_ceil(BLOCK_BYTES);
@@ -166,8 +185,22 @@ impl Assembly {
             end = end.min((held * BLOCK_BYTES).max(start));
         }
         let run = Arc::new(Run::new(start, end.max(start)));
-        runs.push(Arc::clone(&run));
+        if end > start {
+            runs.push(Arc::clone(&run));
+        } else {
+            run.end_with(End::Done); // its first block came into the store meanwhile
+        }
         run
+    }
+
+    /// The origin has answered a request for a part with the whole.
+    pub(super) fn does_no_ranges(&self) {
+        self.is_whole_only.store(true, Ordering::Release);
+    }
+
+    /// Whether the store took a block.
+    pub(super) fn note_kept(&self, is_kept: bool) {
+        self.is_kept.store(is_kept, Ordering::Release);
     }
 
     /// Takes a run off the list: it is over.

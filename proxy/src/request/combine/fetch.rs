@@ -48,13 +48,24 @@ pub(super) async fn fetch(context: Arc<Context>, asked: Arc<Asked>, assembly: Ar
     let incomplete = assembly.incomplete();
     let length = incomplete.complete_length();
     let (skip, end) = match continuation(incomplete.head(), length, run.start, response.status(), response.headers()) {
-        Continuation::Part(range) => (0, range.last + 1),
+        Continuation::Part(range) => {
+            let end = range.last + 1;
+            if end < run.end() && end % BLOCK_BYTES != 0 {
+                // Nothing of it can be kept.
+                context.flights.did_not_join(&asked.key);
+            }
+            (0, end)
+        }
         Continuation::Whole => {
+            assembly.does_no_ranges();
             run.extend(length);
             (run.start, length)
         }
         Continuation::Changed(why) => {
             tracing::debug!(site = asked.permit.site().name(), why = why.token(), "stored parts are out of date");
+            if !incomplete.is_gone() {
+                context.flights.did_not_join(&asked.key);
+            }
             context.store.remove_incomplete(&incomplete).await;
             return run.end_with(End::Changed);
         }
@@ -190,11 +201,13 @@ impl Bringing<'_> {
                 if let Some(stored) = complete {
                     keep_for_the_day(self.context, self.asked, &stored).await;
                 }
+                self.assembly.note_kept(true);
                 self.run.keep();
             }
             Err(refusal) => {
                 let site = self.asked.permit.site().name();
                 tracing::debug!(site, why = refusal.reason(), "a part of a response was not kept");
+                self.assembly.note_kept(false);
                 self.run.keep_no_more();
             }
         }

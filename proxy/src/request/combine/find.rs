@@ -20,7 +20,7 @@ pub async fn find(
     now: SystemTime,
 ) -> Option<(Arc<Assembly>, Lookup)> {
     let incomplete = stored_in_part(context, asked).await;
-    if incomplete.is_empty() {
+    if incomplete.is_empty() || context.flights.is_unsteady(&asked.key) {
         return None;
     }
     let complete = variants.iter().map(|stored| &stored.head);

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use bulaq_cache_policy::{
     ByteRange, CacheStatus, Conditional, ForwardReason, Lookup, PresentedRequest, StaleCause, stale_allowed,
 };
-use http::Response;
+use http::{Response, StatusCode};
 
 use super::ask::{Wanted, block_at};
 use super::assembly::Assembly;
@@ -129,8 +129,10 @@ pub async fn give(
             Ok(()) => {}
             Err(NotReady::Changed) => return Ok(None),
             Err(NotReady::Failed(error)) => return Err(error.into()),
+            // What ails an origin is not asked about once for each of a crowd.
+            Err(NotReady::Refused { status, has_begun: false }) if is_ill(status) => return Err(ill(asked)),
             // The origin's own words for it.
-            Err(NotReady::Refused(_)) => {
+            Err(NotReady::Refused { .. }) => {
                 let why = account.fwd.unwrap_or(ForwardReason::Partial);
                 let account = Account::forwarded(Source::Origin, why);
                 return pass::pass(context, asked, empty(), account).await.map(Some);
@@ -160,7 +162,7 @@ pub async fn give_landed(
         By::Origin => give(context, asked, presented, reader, account).await,
         By::Confirmation => {
             let source = if account.is_collapsed { Source::Collapsed } else { Source::Validated };
-            let fwd_status = Some(http::StatusCode::NOT_MODIFIED);
+            let fwd_status = Some(StatusCode::NOT_MODIFIED);
             give(context, asked, presented, reader, Account { source, fwd_status, ..account }).await
         }
         By::Failure(cause, error) => {
@@ -178,8 +180,20 @@ pub async fn give_landed(
             }
             match error {
                 Some(error) => Err(error.into()),
+                None if account.is_collapsed => Err(ill(asked)),
                 None => pass::pass(context, asked, empty(), Account { is_stored: false, ..account }).await.map(Some),
             }
         }
     }
+}
+
+/// Whether a status tells of the origin's own troubles.
+fn is_ill(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+}
+
+/// What one of a crowd is told when the origin has answered another with an error.
+fn ill(asked: &Asked) -> Refusal {
+    let host = asked.permit.host().to_string();
+    Refusal::Forward(ForwardError::Busy { host, detail: "it answered another reader with an error", retry_after: None })
 }

@@ -41,6 +41,8 @@ pub struct Reader {
     failures: (u64, u32),
     /// How many runs were joined for the block at the position.
     joins: (u64, u32),
+    /// Whether the run that it follows was begun for it.
+    has_begun: bool,
     /// Up to which block it was seen to that the bytes will be there.
     looked_ahead: u64,
 }
@@ -71,7 +73,12 @@ pub enum NotReady {
     /// The representation has changed, or what is stored went: look again, as if nothing were stored.
     Changed,
     /// The origin answered with this status in place of a part.
-    Refused(StatusCode),
+    Refused {
+        /// Its status.
+        status: StatusCode,
+        /// Whether it was asked for this reader; if not, others wait for the same.
+        has_begun: bool,
+    },
     /// The origin failed.
     Failed(ForwardError),
 }
@@ -97,6 +104,7 @@ impl Reader {
             following: None,
             failures: (0, 0),
             joins: (0, 0),
+            has_begun: false,
             looked_ahead: 0,
         }
     }
@@ -157,7 +165,9 @@ impl Reader {
             match answer {
                 Ok(()) => return Ok(()),
                 Err(End::Changed) => return Err(NotReady::Changed),
-                Err(End::Refused(status)) => return Err(NotReady::Refused(status)),
+                Err(End::Refused(status)) => {
+                    return Err(NotReady::Refused { status, has_begun: self.has_begun });
+                }
                 Err(End::Failed(error)) if !self.may_try_again(position) => return Err(NotReady::Failed(error)),
                 Err(End::Failed(_) | End::Done) => self.following = None,
             }
@@ -252,8 +262,12 @@ impl Reader {
             return None;
         }
         let run = match self.assembly.join(position, self.end, allowance(self.given_bytes)) {
-            Joined::UnderWay(run) => run,
+            Joined::UnderWay(run) => {
+                self.has_begun = false;
+                run
+            }
             Joined::Begun(run) => {
+                self.has_begun = true;
                 self.begin(&run);
                 run
             }
@@ -262,6 +276,9 @@ impl Reader {
     }
 
     fn begin(&self, run: &Arc<Run>) {
+        if run.is_over() {
+            return;
+        }
         let (context, asked, assembly) = (self.context.clone(), self.asked.clone(), self.assembly.clone());
         self.context.tasks.spawn(fetch(context, asked, assembly, run.clone()));
     }

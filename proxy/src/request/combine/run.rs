@@ -130,6 +130,11 @@ impl Run {
         Follower { run: Arc::clone(self), id }
     }
 
+    /// Whether it is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.lock().over.is_some()
+    }
+
     /// Whether it ended in order.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.lock().over, Some(End::Done))
@@ -170,6 +175,8 @@ impl Run {
         if self.spans(&state, start) && start >= state.arrived {
             state.end = start;
         }
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     pub(super) fn look(&self, follower: &Follower, position: u64, only_kept: bool) -> Look {
@@ -340,10 +347,12 @@ impl State {
         }
     }
 
-    /// Leaves the slowest reader to himself: he goes on with a run of his own.
+    /// Leaves the slowest reader to himself, and all who are further behind than what is held for them: they go on with runs
+    /// of their own, and those who keep up have waited once for them all.
     fn leave_slowest(&mut self) {
         let Some(slowest) = self.followers.values().copied().min() else { return };
-        self.followers.retain(|_, position| *position > slowest);
+        let behind = self.arrived.saturating_sub(UNKEPT_BYTES);
+        self.followers.retain(|_, position| *position > slowest && *position >= behind);
     }
 }
 
