@@ -45,7 +45,8 @@ pub enum StalePermission {
 
 /// Whether a stored response may answer because the origin failed.
 ///
-/// Never against `must-revalidate`, `proxy-revalidate`, `no-cache` or `s-maxage`. A rule's `stale_max` decides for how
+/// Never against `must-revalidate`, `proxy-revalidate`, `no-cache` or `s-maxage`, and never an old error in place of
+/// today's. A rule's `stale_max` decides for how
 /// long; without one `stale-if-error`, or else [`crate::Options::stale_max`]: an answer with a server error may be
 /// taken as no answer at all (RFC 9111 §4.3.3).
 pub fn stale_allowed(
@@ -68,7 +69,7 @@ pub fn stale_allowed(
     let stale_for = stored.stale_for(now).unwrap_or_default();
     let by = if stored.is_fresh(now) {
         Some(if is_his { StalePermission::Fresh } else { StalePermission::Disconnected })
-    } else if stored.directives().forbids_stale() {
+    } else if stored.directives().forbids_stale() || stored.status().is_server_error() {
         None
     } else {
         permission(stored, request, stale_for)
@@ -100,6 +101,19 @@ mod tests {
     fn by(cache_control: &str, asked: &Asked, cause: StaleCause, now_s: u64) -> Option<StalePermission> {
         let head = asked.stored(200, &[("cache-control", cache_control)]);
         stale_allowed(&head, &asked.presented(), cause, at(now_s)).map(|stale| stale.by)
+    }
+
+    #[test]
+    fn an_old_error_does_not_stand_in_for_a_new_one() {
+        let may = |status, now_s| {
+            let head = get(&[]).stored(status, &[("cache-control", "max-age=60")]);
+            stale_allowed(&head, &get(&[]).presented(), CAUSES[2], at(now_s)).is_some()
+        };
+        for (status, now_s, expected) in
+            [(200, 61, true), (404, 61, true), (503, 61, false), (500, 61, false), (503, 59, true)]
+        {
+            assert_eq!(may(status, now_s), expected, "{status} {now_s}");
+        }
     }
 
     #[test]
