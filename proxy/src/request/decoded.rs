@@ -25,16 +25,21 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::deliver::{Content, bare, has_no_content, no_content, response};
 use super::{BodyError, ResponseBody};
 
-/// Bodies that are decoded at one time. Nearly every client accepts gzip; each that does not costs up to 16 MiB of window
-/// with brotli.
-const DECODED_MAX: usize = 16;
+/// Memory for all that is decoded at one time, in units of 64 KiB: 256 MiB. Nearly every client accepts gzip.
+const MEMORY_UNITS: usize = 4096;
 
-static PLACES: Semaphore = Semaphore::const_new(DECODED_MAX);
+/// What a gzip body takes of it: a window of 32 KiB and a step of output.
+const GZIP_UNITS: u32 = 2;
 
-/// How long a request waits for one of these places; then it is told to come again.
-const PLACE_WAIT: Duration = Duration::from_secs(5);
+/// What a brotli body takes of it: its window may be 16 MiB long.
+const BROTLI_UNITS: u32 = 256;
 
-/// When a request that found no place may come again.
+static MEMORY: Semaphore = Semaphore::const_new(MEMORY_UNITS);
+
+/// How long a request waits for its part of the memory; then it is told to come again.
+const MEMORY_WAIT: Duration = Duration::from_secs(5);
+
+/// When a request that found no memory may come again.
 const RETRY_AFTER_S: u16 = 5;
 
 /// How much a body may grow, once past [`FREE_BYTES`]: lessons grow three- to tenfold, tables and logs some fiftyfold.
@@ -67,13 +72,14 @@ pub(super) async fn deliver(
     if request.method == Method::HEAD || has_no_content(status) {
         return Ok(response(status, headers, no_content()));
     }
-    let Ok(Ok(place)) = tokio::time::timeout(PLACE_WAIT, PLACES.acquire()).await else {
+    let is_brotli = head.content_codings().next() == Some(b"br");
+    let units = if is_brotli { BROTLI_UNITS } else { GZIP_UNITS };
+    let Ok(Ok(memory)) = tokio::time::timeout(MEMORY_WAIT, MEMORY.acquire_many(units)).await else {
         let later = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S))]);
         return Ok(bare(StatusCode::SERVICE_UNAVAILABLE, later));
     };
-    let is_brotli = head.content_codings().next() == Some(b"br");
     let decoder = if is_brotli { Decoder::brotli() } else { Decoder::gzip() };
-    let body = Decoded::new(content.whole_body().await?, decoder, Some(place));
+    let body = Decoded::new(content.whole_body().await?, decoder, Some(memory));
     Ok(response(status, headers, body.boxed_unsync()))
 }
 
@@ -86,13 +92,13 @@ struct Decoded {
     coded_bytes: u64,
     decoded_bytes: u64,
     is_over: bool,
-    _place: Option<SemaphorePermit<'static>>,
+    _memory: Option<SemaphorePermit<'static>>,
 }
 
 impl Decoded {
-    fn new(coded: ResponseBody, decoder: Decoder, place: Option<SemaphorePermit<'static>>) -> Self {
+    fn new(coded: ResponseBody, decoder: Decoder, memory: Option<SemaphorePermit<'static>>) -> Self {
         let (input, coded_bytes, decoded_bytes) = (Bytes::new(), 0, 0);
-        Self { coded, decoder, input, coded_bytes, decoded_bytes, is_over: false, _place: place }
+        Self { coded, decoder, input, coded_bytes, decoded_bytes, is_over: false, _memory: memory }
     }
 
     /// The end of the coded body. An empty one is no coded stream and decodes to nothing.
