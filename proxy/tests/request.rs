@@ -264,6 +264,18 @@ async fn what_a_night_fetches_ends_with_it_and_what_a_pupil_fetches_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_that_was_cut_goes_on_from_the_last_whole_block() {
+    let parts = ["bytes=1048576-2097151", "bytes=2097152-3145727"];
+    goes_on_after(Duration::ZERO, &parts).await;
+}
+
+/// A film without `Cache-Control` is stale by the next night: it is confirmed, and then the rest of it is fetched.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_night_that_was_cut_goes_on_when_the_origin_confirms_what_is_there() {
+    let parts = ["bytes=1048576-2097151", "bytes=1048576-2097151", "bytes=2097152-3145727"];
+    goes_on_after(Duration::from_secs(61), &parts).await;
+}
+
+async fn goes_on_after(pause: Duration, parts: &[&str]) {
     const MIB: usize = 1 << 20;
     let video: String = (0..3 * MIB).map(|at| char::from(b'a' + (at % 23) as u8)).collect();
     let (whole, is_up) = (video.clone(), Arc::new(AtomicBool::new(false)));
@@ -276,6 +288,7 @@ async fn a_night_that_was_cut_goes_on_from_the_last_whole_block() {
                 vec![send(head + &whole[..MIB + MIB / 2]), Step::Cut]
             }
             Some(_) if !up.load(Ordering::SeqCst) => vec![Step::Cut],
+            Some(_) if seen.field("if-none-match").is_some() => response("304 Not Modified", fields, ""),
             Some(range) => {
                 let (first, last) = range["bytes=".len()..].split_once('-').unwrap();
                 let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
@@ -291,14 +304,16 @@ async fn a_night_that_was_cut_goes_on_from_the_last_whole_block() {
     assert!(cut.into_body().collect().await.is_err(), "the line is down");
     the_box.settled().await;
     is_up.store(true, Ordering::SeqCst);
+    the_box.clock.advance(pause);
     let before = origin.seen().len();
     let told = the_box.ask_by(Way::Night, Method::GET, url, &[]).await;
     assert!(told.text() == video);
+    assert_eq!(told.handled.unwrap().source, Source::Origin, "so that the night reads it");
     let stored =
         the_box.rooms.context.store.find_in_memory(&key_of(url)).expect("the night's last byte is a stored one");
     assert_eq!(stored[0].body_bytes(), video.len() as u64);
     let asked: Vec<_> = origin.seen()[before..].iter().filter_map(|seen| seen.field("range")).collect();
-    assert_eq!(asked, ["bytes=1048576-2097151", "bytes=2097152-3145727"]);
+    assert_eq!(asked, parts);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -161,7 +161,13 @@ pub async fn give_landed(
     match landing.by {
         By::Origin => give(context, asked, presented, reader, account).await,
         By::Confirmation => {
-            let source = if account.is_collapsed { Source::Collapsed } else { Source::Validated };
+            let needed = needed(&landing.incomplete, presented, context.clock.now());
+            let source = match account.is_collapsed {
+                true => Source::Collapsed,
+                false if needed.iter().all(|range| landing.assembly.holds(*range)) => Source::Validated,
+                // Confirmed, but the origin has to send the rest: the night must know that it is not done.
+                false => Source::Origin,
+            };
             let fwd_status = Some(StatusCode::NOT_MODIFIED);
             give(context, asked, presented, reader, Account { source, fwd_status, ..account }).await
         }
