@@ -5,11 +5,17 @@ use std::time::{Duration, SystemTime};
 /// The first pause after failures; each further one is twice as long.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(1);
 
+/// From so many pleas for a pause in a row on, without an ordinary answer in between, they count for the whole origin. A
+/// single page that is refused is no reason to hold back the others.
+const PLEAS_MIN: u32 = 3;
+
 /// The memory of one origin's failures.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     /// In a row.
     failures: u32,
+    /// Pleas for a pause, in a row.
+    pleas: u32,
     pause: Option<Pause>,
 }
 
@@ -73,7 +79,11 @@ impl Breaker {
 
     /// The origin asked for a pause (429 or 503 with `Retry-After`).
     pub(super) fn asked_to_wait(&mut self, now: SystemTime, length: Duration) {
-        self.pause = (!length.is_zero()).then_some(Pause { since: now, length, is_probed: false });
+        let was_paused = self.pause.is_some();
+        self.failures = 0;
+        self.pleas = self.pleas.saturating_add(1);
+        let counts = !length.is_zero() && (was_paused || self.pleas >= PLEAS_MIN);
+        self.pause = counts.then_some(Pause { since: now, length, is_probed: false });
     }
 
     /// The probe ended without a verdict: its client left. The next request is the probe.
@@ -85,7 +95,7 @@ impl Breaker {
 
     /// Whether there is nothing to remember.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.failures == 0 && self.pause.is_none()
+        self.failures == 0 && self.pleas == 0 && self.pause.is_none()
     }
 }
 
@@ -164,7 +174,15 @@ mod tests {
     #[test]
     fn an_origin_may_ask_for_a_pause() {
         let mut breaker = Breaker::default();
-        breaker.asked_to_wait(at(0), Duration::from_secs(7));
+        for _ in 1..PLEAS_MIN {
+            breaker.asked_to_wait(at(0), Duration::from_secs(7));
+            assert_eq!(breaker.admit(at(0)), Admission::Normal, "it may be about one page");
+        }
+        breaker.succeeded();
+        for _ in 0..PLEAS_MIN {
+            assert_eq!(breaker.admit(at(0)), Admission::Normal, "an ordinary answer starts the count anew");
+            breaker.asked_to_wait(at(0), Duration::from_secs(7));
+        }
         assert_eq!(breaker.admit(at(6)), Admission::Refused(Duration::from_secs(1)));
         assert_eq!(breaker.admit(at(7)), Admission::Probe);
         breaker.asked_to_wait(at(7), Duration::ZERO);
@@ -174,7 +192,7 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_ends_the_pause() {
         let mut breaker = Breaker::default();
-        breaker.asked_to_wait(at(1000), Duration::from_secs(7));
+        (0..PLEAS_MIN).for_each(|_| breaker.asked_to_wait(at(1000), Duration::from_secs(7)));
         assert_eq!(breaker.admit(at(0)), Admission::Probe);
     }
 }

@@ -143,9 +143,9 @@ impl Watch {
     pub(super) fn answered(mut self, retry_after: Option<Duration>) {
         self.is_probe = false;
         let mut breaker = lock(&self.origin.breaker);
-        breaker.succeeded();
-        if let Some(pause) = retry_after {
-            breaker.asked_to_wait(self.clock.now(), pause.min(self.limits.retry_after_max));
+        match retry_after {
+            Some(pause) => breaker.asked_to_wait(self.clock.now(), pause.min(self.limits.retry_after_max)),
+            None => breaker.succeeded(),
         }
     }
 
