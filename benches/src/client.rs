@@ -17,6 +17,12 @@ use tokio::time::timeout;
 use crate::boxed::HOST;
 use crate::content::Content;
 
+/// What one HTTP/2 stream may have on its way, and all streams of a connection together: enough that a client's slow
+/// streams, which take nothing, leave the fast ones of the same connection what they need. What is measured is the box's
+/// share of the blame, not the client's.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
+
 /// How long a client waits for the next bytes. Longer than any wait that is measured.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -87,7 +93,9 @@ impl Http2 {
     /// A connection that speaks HTTP/2 at once.
     pub(crate) async fn connect(door: SocketAddr) -> anyhow::Result<Self> {
         let stream = timeout(PATIENCE, TcpStream::connect(door)).await.context("no connection in time")??;
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(STREAM_WINDOW_BYTES).initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(Self(sender))
     }
