@@ -113,7 +113,7 @@ impl Body {
         if let Ok(metadata) = file.metadata() {
             self.checked.compare(Stamp::of(&metadata));
             (0..blocks_of(self.bytes)).for_each(|block| self.checked.set_checked(block));
-            self.files.open.insert(self.name, file);
+            self.files.open.keep(self.name, file);
         }
     }
 
@@ -127,7 +127,7 @@ impl Body {
         if let Some(small) = &self.small {
             return Ok(BodyFile(Source::Memory(small.clone())));
         }
-        if let Some(file) = self.files.open.get(&self.name)
+        if let Some(file) = self.files.open.get(self.name)
             && self.is_all_checked(&file)
         {
             return Ok(BodyFile(Source::Stored { file, body: Arc::clone(self) }));
@@ -155,13 +155,13 @@ impl Body {
     }
 
     fn open_and_check(&self) -> Result<Arc<File>, Flaw> {
-        let file = match self.files.open.get(&self.name) {
+        let file = match self.files.open.get(self.name) {
             Some(file) => file,
             None => Arc::new(self.files.disk.open(&self.files.path(self.name), false)?.0),
         };
         let metadata = file.metadata()?;
         if metadata.nlink() == 0 {
-            self.files.open.invalidate(&self.name);
+            self.files.open.close(self.name);
             return Err(Flaw::Missing);
         }
         if metadata.len() != self.offset + self.bytes + trailer_bytes(self.bytes) {
@@ -176,7 +176,7 @@ impl Body {
                 self.read_checked(&file, block)?;
             }
         }
-        self.files.open.insert(self.name, Arc::clone(&file));
+        self.files.open.keep(self.name, Arc::clone(&file));
         Ok(file)
     }
 

@@ -5,14 +5,13 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::Bytes;
-use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
 use super::disk::{Disk, make_folder};
 use super::name::{FileName, IndexKey, UrlKey, folder_of};
+use super::open_files::OpenFiles;
 use super::record::{Damage, Front, decode_front, front_bytes};
 
 /// Threads that may wait for the disk at a time. More would only queue in the disk; fewer would not let it merge
@@ -35,19 +34,13 @@ pub(crate) struct Files {
     pub(crate) parts: PathBuf,
     damaged: PathBuf,
     blocking: Arc<Semaphore>,
-    /// Open files of long bodies that are being read, so that a class that watches one video shares a descriptor.
-    pub(crate) open: Cache<FileName, Arc<File>>,
+    /// Open files of long bodies that are being read.
+    pub(crate) open: OpenFiles,
     /// Told of a damaged file, once it is known which response is lost by it.
     on_damage: OnceLock<DamageListener>,
 }
 
 type DamageListener = Box<dyn Fn(FileName, Damage) + Send + Sync>;
-
-/// Descriptors of long bodies that stay open between reads.
-const OPEN_FILES_MAX: u64 = 256;
-
-/// How long one stays open without a read: a descriptor keeps the room of a file that was removed meanwhile.
-const OPEN_FILES_IDLE: Duration = Duration::from_secs(60);
 
 /// A file that was read and found whole.
 pub(crate) struct Found {
@@ -98,7 +91,7 @@ impl Files {
             damaged: dir.join("damaged"),
             dir,
             blocking: Arc::new(Semaphore::new(BLOCKING_MAX)),
-            open: Cache::builder().max_capacity(OPEN_FILES_MAX).time_to_idle(OPEN_FILES_IDLE).build(),
+            open: OpenFiles::default(),
             on_damage: OnceLock::new(),
         };
         // On a full disk a folder cannot be made; what can be read then is served all the same.
@@ -251,7 +244,7 @@ impl Files {
 
     /// Takes a damaged file out of the store; keeps it where a person can look at it, up to a number of them.
     pub(crate) fn set_aside(&self, name: FileName, damage: Damage) {
-        self.open.invalidate(&name);
+        self.open.close(name);
         if !self.move_aside(name, &self.path(name), damage) {
             self.remove(name);
         }
@@ -273,7 +266,7 @@ impl Files {
 
     /// Removes a file, as far as the disk lets us: what stays is found by the next reconciliation.
     pub(crate) fn remove(&self, name: FileName) {
-        self.open.invalidate(&name);
+        self.open.close(name);
         self.unlink(name, &self.path(name));
     }
 

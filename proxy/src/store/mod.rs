@@ -30,6 +30,7 @@ mod index;
 mod list;
 mod memory;
 mod name;
+mod open_files;
 mod options;
 mod partial;
 mod publish;
