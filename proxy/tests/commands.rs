@@ -279,6 +279,10 @@ fn a_night_by_hand_and_a_day_without_the_portal() {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(1) && error.ends_with(told), "{nothing:?}: {error}");
     }
+    for place in [&["http://lessons.example.kz/a"][..], &["--prefix", "http://lessons.example.kz/"]] {
+        let output = bulaq(folder.path(), &[&["purge", "--tag", "grade-7"], place].concat());
+        assert_eq!(output.status.code(), Some(2), "tags are a site's: {place:?}");
+    }
     assert!(serving.get("/a").ends_with("lesson a"));
     assert_eq!(portal.asked.load(Ordering::SeqCst), 4, "what was purged is fetched again");
 

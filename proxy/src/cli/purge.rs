@@ -20,7 +20,7 @@ pub(super) struct PurgeArgs {
     #[command(flatten)]
     place: Place,
     /// Of the site only what has this cache tag (Cache-Tag, Surrogate-Key); may be given several times
-    #[arg(long = "tag", value_name = "TAG", requires = "site")]
+    #[arg(long = "tag", value_name = "TAG", requires = "site", conflicts_with_all = ["url", "prefix"])]
     tags: Vec<String>,
     /// Keep the pages, but ask the site about them before they are used again; while it is away they may still be used
     #[arg(long)]
