@@ -21,6 +21,7 @@ export const REASONS = {
   'headers-store-Set-Cookie': { school: byDeviation('set-cookie') },
   'headers-store-Set-Cookie2': { school: byDeviation('set-cookie') },
   'other-set-cookie': { school: byDeviation('set-cookie') },
+  'other-cookie': { school: byDeviation('cookie-reused') },
   'other-authorization-public': { school: byDeviation('authorization') },
   'other-authorization-must-revalidate': { school: byDeviation('authorization') },
   'other-authorization-smaxage': { school: byDeviation('authorization') },
