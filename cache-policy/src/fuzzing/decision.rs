@@ -159,7 +159,8 @@ fn check_head(head: &StoredHead, case: &Case) {
 }
 
 fn check_look_up(head: &StoredHead, request: &PresentedRequest<'_>, case: &Case) {
-    let is_his = may_share(request).is_ok() && head.is_selected_by(request);
+    // Also one in a coding that the client does not accept: it is decoded on its way.
+    let is_his = may_share(request).is_ok() && head.serves(request);
     let forbids_stale = head.directives().forbids_stale();
     match look_up(&[head, head], request, case.now) {
         Lookup::Reuse { index, age, is_fresh } => {
