@@ -3,10 +3,10 @@
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{Method, Request, Uri, Version};
 
-use super::admit::{Admitted, Door, admit};
-use super::client_hello::{CLIENT_HELLO_BYTES_MAX, HelloError, Parsed, parse};
-use super::framing::{Ambiguity, Framing, Phase};
+use super::connection::admit::{Admitted, Door, admit};
+use super::connection::framing::{Ambiguity, Framing, Phase};
 use super::limits::FIELDS_MAX;
+use super::tls::client_hello::{CLIENT_HELLO_BYTES_MAX, HelloError, Parsed, parse};
 use crate::fuzzing::{field_lines, first_line};
 use crate::request::Way;
 

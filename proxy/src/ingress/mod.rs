@@ -5,22 +5,16 @@
 //! its proxy (absolute-form, CONNECT). Each turns what comes into one kind of request, with an
 //! [`Arrival`](crate::request::Arrival) that says how it came and not from whom, and gives it to the stack.
 //!
-//! On the way: `framing` refuses bytes with two meanings before hyper sees them, `guarded` ends every wait,
+//! On the way: `connection/framing` refuses bytes with two meanings before hyper sees them, `guarded` ends every wait,
 //! `admit` puts heads in order. WebSocket is answered with 501; another `Upgrade` is ignored, as RFC 9110 §7.8
 //! allows; bytes are tunnelled after a 200 to CONNECT and at no other time. HTTP/3 has no door.
 
-mod admit;
-mod client_hello;
 mod connection;
-mod content;
-mod framing;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod guarded;
 pub mod limits;
 mod listener;
 mod places;
-mod replay;
 #[cfg(test)]
 mod tests;
 mod tls;

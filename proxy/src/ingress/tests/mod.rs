@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use super::connection::content;
 use super::*;
 use crate::ca::Ca;
 use crate::clock::Clock;

@@ -1,4 +1,11 @@
-//! One connection that speaks HTTP: each of its requests is admitted, given to the stack, and answered.
+//! A connection that speaks HTTP: each of its requests is admitted, given to the stack, and answered.
+//!
+//! `framing` gives its bytes one meaning, `guarded` its waits an end, `admit` its requests their order.
+
+pub(super) mod admit;
+pub(super) mod content;
+pub(super) mod framing;
+mod guarded;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,9 +25,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 
-use super::admit::{Admitted, Door, Turned, admit};
-use super::content::{self, Served};
-use super::guarded::{Activity, Guarded, Waits};
+use self::admit::{Admitted, Door, Turned, admit};
+use self::content::Served;
+use self::guarded::{Activity, Guarded, Waits};
 use super::limits::{HEAD_BYTES_MAX, Limits};
 use super::places::Place;
 use super::tunnel::{self, Dial};

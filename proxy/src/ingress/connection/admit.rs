@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 
-use super::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
+use crate::ingress::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
 use crate::request::Way;
 
 /// Why a request does not pass; answered by the door itself, and the connection is then closed.

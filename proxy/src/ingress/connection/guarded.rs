@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::framing::{Framing, Phase};
-use super::limits::Limits;
+use crate::ingress::limits::Limits;
 use crate::request::InterimQueue;
 
 /// For how many idle periods in a row a request may be in progress without any of its content moving. The stack

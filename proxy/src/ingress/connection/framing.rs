@@ -7,7 +7,7 @@
 
 use std::io::BufRead;
 
-use super::limits::HEAD_BYTES_MAX;
+use crate::ingress::limits::HEAD_BYTES_MAX;
 
 /// Longest line of one chunk's size with its extensions. Sixteen digits are the most that mean anything.
 const CHUNK_LINE_BYTES_MAX: usize = 256;

@@ -1,5 +1,8 @@
 //! The https door: each connection is decided at its ClientHello, before the box has said a word.
 
+pub(super) mod client_hello;
+mod replay;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -12,10 +15,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use self::replay::Replay;
 use super::places::Place;
-use super::replay::Replay;
 use super::tunnel::{self, Dial};
-use super::{Answers, Behind, client_hello, connection};
+use super::{Answers, Behind, connection};
 use crate::ca::{CaError, Certificates};
 use crate::request::{Arrival, Way};
 
