@@ -177,6 +177,18 @@ fn status_says_who_sees_where_a_page_came_from() {
 }
 
 #[test]
+fn clients_are_private_networks_unless_written() {
+    assert_eq!(parse("").unwrap().config.ingress.clients, crate::ingress::Clients::default());
+    let written = parse("clients = [\"203.0.113.0/24\"]").unwrap();
+    assert!(written.warnings.is_empty());
+    assert_eq!(written.config.ingress.clients.networks(), ["203.0.113.0/24".parse().unwrap()]);
+    let open = parse("clients = [\"10.0.0.0/8\", \"::/0\"]").unwrap();
+    let expected =
+        "bulaq.toml:1:11: `clients` has a network of all addresses: whoever reaches this box may use it as a proxy";
+    assert_eq!(open.warnings[0].to_string(), expected);
+}
+
+#[test]
 fn all_problems_are_told_at_once_with_their_places() {
     let findings = refused(
         "\

@@ -59,12 +59,23 @@ where
                 continue;
             }
         };
+        if kind == DoorKind::Forward && !behind.clients.has(peer.ip()) {
+            turn_off(stream);
+            continue;
+        }
         let Some(place) = behind.places.give(free, peer.ip()) else {
             tracing::debug!("a client has too many connections");
             continue;
         };
         behind.tasks.spawn(serve(Arc::clone(&behind), stream, peer, kind, Arc::new(place)));
     }
+}
+
+/// Resets a connection from outside the clients' networks; nothing of it was read.
+fn turn_off(stream: TcpStream) {
+    // A linger of zero makes the close a reset at once, whether or not the client has sent something.
+    let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    tracing::debug!("the forward door reset a connection from outside `clients`");
 }
 
 /// Whether the error is about a client that left while it was in the queue.

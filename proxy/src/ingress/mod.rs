@@ -10,6 +10,7 @@
 //! allows; bytes are tunnelled after a 200 to CONNECT and at no other time. HTTP/3 has no door.
 
 mod connection;
+mod forward;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub mod limits;
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+pub use self::forward::Clients;
 pub use self::limits::Limits;
 pub use self::tunnel::{Dial, OnTunnel, TunnelReceipt};
 
@@ -61,6 +63,8 @@ pub struct IngressOptions {
     pub operators: Vec<IpNet>,
     /// Whose clients may send `PURGE`; nobody's by default: `bulaq purge` on the box does the same.
     pub purgers: Vec<IpNet>,
+    /// Whose clients the forward door serves.
+    pub clients: Clients,
     /// How much is taken, and for how long.
     pub limits: Limits,
 }
@@ -70,7 +74,8 @@ impl Default for IngressOptions {
     fn default() -> Self {
         let loopback = ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network in its usual form"));
         let (http, https, forward) = (Vec::new(), Vec::new(), Vec::new());
-        Self { http, https, forward, operators: loopback.to_vec(), purgers: Vec::new(), limits: Limits::default() }
+        let (operators, purgers, clients) = (loopback.to_vec(), Vec::new(), Clients::default());
+        Self { http, https, forward, operators, purgers, clients, limits: Limits::default() }
     }
 }
 
@@ -209,6 +214,7 @@ struct Behind<S, D> {
     limits: Limits,
     operators: Vec<IpNet>,
     purgers: Vec<IpNet>,
+    clients: Clients,
     places: Places,
     tasks: TaskTracker,
     shutdown: Shutdown,
@@ -219,7 +225,7 @@ struct Behind<S, D> {
 
 impl<S, D> Behind<S, D> {
     fn new(inside: Inside<S, D>, options: IngressOptions) -> Result<Self, IngressError> {
-        let IngressOptions { limits, operators, purgers, .. } = options;
+        let IngressOptions { limits, operators, purgers, clients, .. } = options;
         let Inside { stack, allowlist, origin, certificates, shutdown, on_tunnel } = inside;
         let tls = tls::server_config(Arc::clone(&allowlist), Arc::clone(&certificates)).map_err(IngressError::Tls)?;
         Ok(Self {
@@ -233,6 +239,7 @@ impl<S, D> Behind<S, D> {
             limits,
             operators,
             purgers,
+            clients,
             tasks: TaskTracker::new(),
             shutdown,
             cut: CancellationToken::new(),

@@ -1,5 +1,7 @@
 //! Each table of the file as the options of the room that it is about.
 
+mod clients;
+
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ use super::quantity::{BitRate, ByteSize, Period};
 use super::written::Section;
 use crate::ca::CertificateFile;
 use crate::ingress::limits as bounds;
-use crate::ingress::{IngressOptions, Limits};
+use crate::ingress::{Clients, IngressOptions, Limits};
 use crate::ledger::LedgerOptions;
 use crate::origin::{HostOverride, OriginOptions};
 use crate::prefetch::window::Window;
@@ -41,6 +43,7 @@ pub(super) fn config(root: &Section<'_, '_>, folder: &Path) -> Config {
         allowlist: path(root.text("allowlist").map_or("allowlist.toml", |(text, _)| text)),
         ingress: IngressOptions {
             purgers: purgers(&root.section("purge")),
+            clients: clients::clients(root),
             ..ingress(&root.section("listen"), status_networks(root))
         },
         certificates: certificates(&root.section("tls"), folder),
@@ -81,6 +84,7 @@ fn ingress(section: &Section<'_, '_>, operators: Vec<IpNet>) -> IngressOptions {
         forward: door("forward", 3128),
         operators,
         purgers: Vec::new(),
+        clients: Clients::default(),
         limits: Limits {
             connections_max: section.limited("connections-max", &count(bounds::CONNECTIONS_MAX)),
             connections_per_client_max: section

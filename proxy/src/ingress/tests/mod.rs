@@ -1,6 +1,7 @@
 //! The doors over real sockets, with a stack that writes down what reaches it.
 
 mod bytes;
+mod clients;
 mod ending;
 mod floods;
 mod https;
@@ -158,9 +159,18 @@ fn inside(
 impl TestBox {
     /// Tunnels lead to `origin`.
     async fn start(limits: Limits, origin: SocketAddr) -> Self {
+        Self::with(IngressOptions { limits, ..IngressOptions::default() }, origin).await
+    }
+
+    /// A box for these clients alone.
+    async fn for_clients(clients: Clients) -> Self {
+        Self::with(IngressOptions { clients, ..IngressOptions::default() }, SocketAddr::from(([127, 0, 0, 1], 9))).await
+    }
+
+    async fn with(options: IngressOptions, origin: SocketAddr) -> Self {
         let any = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         let (http, https, forward) = (any.clone(), any.clone(), any);
-        let options = IngressOptions { http, https, forward, limits, ..IngressOptions::default() };
+        let options = IngressOptions { http, https, forward, ..options };
         let bound = Ingress::bind(options).unwrap();
         let (http, https, forward) = (bound.http()[0], bound.https()[0], bound.forward()[0]);
         let allowlist = Allowlist::parse("allowlist.toml", LIST).unwrap().allowlist;
