@@ -6,6 +6,7 @@
 //! the templates.
 
 pub mod language;
+pub mod names;
 pub mod pages;
 mod sheet;
 pub mod shelves;

@@ -12,6 +12,7 @@ use super::combine::Assemblies;
 use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::origin::Origin;
+use crate::portal::names;
 use crate::portal::shelves::Shelves;
 use crate::store::Store;
 
@@ -59,7 +60,10 @@ impl Default for RequestOptions {
     fn default() -> Self {
         Self {
             policy: bulaq_cache_policy::Options::default(),
-            own_names: HostName::parse("localhost").into_iter().collect(),
+            own_names: HostName::parse("localhost")
+                .into_iter()
+                .chain([names::box_name().clone(), names::probe_name().clone()])
+                .collect(),
             contact: None,
             in_flight_max: 4096,
             stale_after: Duration::from_secs(3),

@@ -89,11 +89,11 @@ pub fn target(parts: &Parts, arrival: &Arrival, own_names: &[HostName]) -> Resul
         Err(HostNameError::IpLiteral) => return Err(Refusal::AddressLiteral),
         Err(_) => return Err(Refusal::BadRequest("the host name is not valid")),
     };
-    if own_names.contains(&host) {
-        return Ok(Target::Own);
-    }
     if arrival.server_name.as_ref().is_some_and(|name| *name != host) {
         return Err(Refusal::Misdirected);
+    }
+    if own_names.contains(&host) {
+        return Ok(Target::Own);
     }
     let port = match authority.port() {
         Some(port) if arrival.way != Way::Reverse || port.as_u16() != arrival.local_port => port.as_u16(),
@@ -186,5 +186,7 @@ mod tests {
         let (parts, ()) = Request::builder().uri("/").header(HOST, "b.kz").body(()).unwrap().into_parts();
         let opened = Arrival { server_name: HostName::parse("a.kz").ok(), is_secure: true, ..arrival(Way::Reverse) };
         assert!(matches!(target(&parts, &opened, &[]), Err(Refusal::Misdirected)));
+        let own = [HostName::parse("b.kz").unwrap()];
+        assert!(matches!(target(&parts, &opened, &own), Err(Refusal::Misdirected)), "the box's own names too");
     }
 }

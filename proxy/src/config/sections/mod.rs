@@ -22,6 +22,7 @@ use crate::ingress::limits as bounds;
 use crate::ingress::{Clients, IngressOptions, Limits};
 use crate::ledger::LedgerOptions;
 use crate::origin::{HostOverride, OriginOptions};
+use crate::portal::names;
 use crate::prefetch::window::Window;
 use crate::prefetch::{NightLimits, NightOptions, SiteLimits};
 use crate::request::RequestOptions;
@@ -140,13 +141,23 @@ fn request(root: &Section<'_, '_>) -> RequestOptions {
     let request = RequestOptions {
         policy: policy(&cache),
         stale_after: cache.limited("stale-after", &limits::STALE_AFTER).0,
-        own_names: pages.list("names", HostName::parse).unwrap_or(defaults.own_names),
+        own_names: own_names(pages.list("names", HostName::parse).unwrap_or(defaults.own_names)),
         contact: pages.text("contact").map(|(text, _)| text.to_owned()).filter(|text| !text.is_empty()),
         in_flight_max: as_usize(root.limited("requests-max", &limits::REQUESTS_MAX)),
     };
     pages.done();
     cache.done();
     request
+}
+
+/// The names at which the box shows its pages: those that are written, and those that every box has.
+fn own_names(mut written: Vec<HostName>) -> Vec<HostName> {
+    for name in [names::box_name(), names::probe_name()] {
+        if !written.contains(name) {
+            written.push(name.clone());
+        }
+    }
+    written
 }
 
 fn policy(section: &Section<'_, '_>) -> PolicyOptions {
