@@ -12,6 +12,7 @@ mod allowlist;
 pub mod catalogue;
 mod diagnostic;
 mod explain;
+pub mod export;
 mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -1,0 +1,232 @@
+//! The list as other programs read it.
+//!
+//! All of it is text made from the list alone. What is common to every format is here: [`Redirected`], the names that
+//! lead to the box, whole bundles of them. A format that cannot say "the names below, and not the name itself" is not
+//! used: a name that is not on the list must go on leading where it led.
+
+mod dnsmasq;
+mod mikrotik;
+mod rpz;
+pub mod special;
+mod windows;
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::allowlist::Allowlist;
+use crate::host_name::HostName;
+use crate::site::HostPattern;
+
+/// The names that lead to the box: every host and wildcard of every site, and the box's own.
+///
+/// Nothing is in it twice: a name that a wildcard covers is left out, and so is a wildcard below another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirected {
+    patterns: Vec<HostPattern>,
+}
+
+impl Redirected {
+    /// Those of a list, and these names of the box itself. `localhost` is every device's own and never among them.
+    pub fn of(list: &Allowlist, own: &[HostName]) -> Self {
+        let mut exact: BTreeSet<&HostName> = own.iter().filter(|name| name.as_str() != "localhost").collect();
+        let mut suffixes: BTreeSet<&HostName> = BTreeSet::new();
+        for entry in list.sites().iter().flat_map(|site| site.hosts()) {
+            match entry.pattern() {
+                HostPattern::Exact(host) => exact.insert(host),
+                HostPattern::Suffix(host) => suffixes.insert(host),
+            };
+        }
+        let is_covered = |host: &HostName| suffixes_above(host).any(|above| suffixes.contains(&above));
+        let mut patterns: Vec<HostPattern> = exact
+            .into_iter()
+            .filter(|host| !is_covered(host))
+            .map(|host| HostPattern::Exact(host.clone()))
+            .chain(suffixes.iter().filter(|host| !is_covered(host)).map(|host| HostPattern::Suffix((*host).clone())))
+            .collect();
+        // A name and what is below it stand together, the name first.
+        patterns.sort_by(|one, other| (host_of(one), is_suffix(one)).cmp(&(host_of(other), is_suffix(other))));
+        Self { patterns }
+    }
+
+    /// The patterns in the order of their names; a name before its wildcard.
+    pub fn patterns(&self) -> &[HostPattern] {
+        &self.patterns
+    }
+
+    /// Each name with what is meant of it: the name, what is below it, or both.
+    fn bundles(&self) -> impl Iterator<Item = (&HostName, Meant)> {
+        self.patterns.chunk_by(|one, other| host_of(one) == host_of(other)).map(|bundle| {
+            let meant = match bundle {
+                [HostPattern::Exact(_)] => Meant::Name,
+                [HostPattern::Suffix(_)] => Meant::Below,
+                _ => Meant::Both,
+            };
+            (host_of(&bundle[0]), meant)
+        })
+    }
+}
+
+/// What of a name leads to the box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meant {
+    Name,
+    Below,
+    Both,
+}
+
+fn host_of(pattern: &HostPattern) -> &HostName {
+    match pattern {
+        HostPattern::Exact(host) | HostPattern::Suffix(host) => host,
+    }
+}
+
+fn is_suffix(pattern: &HostPattern) -> bool {
+    matches!(pattern, HostPattern::Suffix(_))
+}
+
+/// The names above this one, the nearest first.
+fn suffixes_above(host: &HostName) -> impl Iterator<Item = HostName> {
+    let above = |name: &str| name.split_once('.').map(|(_, above)| above.to_owned());
+    std::iter::successors(above(host.as_str()), move |name| above(name)).filter_map(|name| HostName::parse(&name).ok())
+}
+
+/// Adds a line.
+fn line(text: &mut String, content: fmt::Arguments<'_>) {
+    writeln!(text, "{content}").expect("a String takes all that is written");
+}
+
+/// What a name server is to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answers {
+    /// The box's IPv4 addresses.
+    pub v4: Vec<Ipv4Addr>,
+    /// The box's IPv6 addresses.
+    pub v6: Vec<Ipv6Addr>,
+    /// How long a device may remember an answer, in seconds.
+    pub ttl_s: u32,
+    /// The serial number of a zone: larger each time that one is made.
+    pub serial: u32,
+}
+
+impl Answers {
+    /// Addresses of either family, as they stand in a configuration.
+    pub fn new(addresses: &[IpAddr], ttl_s: u32, serial: u32) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for address in addresses {
+            match address.to_canonical() {
+                IpAddr::V4(address) => v4.push(address),
+                IpAddr::V6(address) => v6.push(address),
+            }
+        }
+        Self { v4, v6, ttl_s, serial }
+    }
+
+    fn all(&self) -> impl Iterator<Item = IpAddr> {
+        self.v4.iter().copied().map(IpAddr::V4).chain(self.v6.iter().copied().map(IpAddr::V6))
+    }
+}
+
+/// A name server that a school may already have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NameServer {
+    /// dnsmasq 2.86 and later, as in OpenWrt.
+    Dnsmasq,
+    /// Unbound 1.10 and later, by a response policy zone.
+    Unbound,
+    /// BIND 9, by a response policy zone.
+    BindRpz,
+    /// Windows Server 2016 and later, by a recursion scope that asks the box.
+    Windows,
+    /// RouterOS 7, by static entries that ask the box.
+    Mikrotik,
+    /// Pi-hole 6, which has dnsmasq inside.
+    Pihole,
+}
+
+impl NameServer {
+    /// Every one with its word on the command line.
+    pub const WORDS: [(&'static str, Self); 6] = [
+        ("dnsmasq", Self::Dnsmasq),
+        ("unbound", Self::Unbound),
+        ("bind-rpz", Self::BindRpz),
+        ("windows", Self::Windows),
+        ("mikrotik", Self::Mikrotik),
+        ("pihole", Self::Pihole),
+    ];
+
+    /// Whether it is told to ask the box's own resolver for the names, so that `[dns]` must be on. These cannot by
+    /// themselves keep the types `AAAA` and `HTTPS` of a name from leading around the box, nor mean a wildcard exactly.
+    pub fn asks_the_box(self) -> bool {
+        matches!(self, Self::Windows | Self::Mikrotik)
+    }
+
+    /// The text for it.
+    pub fn text(self, redirected: &Redirected, answers: &Answers) -> String {
+        match self {
+            Self::Dnsmasq => dnsmasq::text(dnsmasq::Flavour::Dnsmasq, redirected, answers),
+            Self::Pihole => dnsmasq::text(dnsmasq::Flavour::Pihole, redirected, answers),
+            Self::Unbound => rpz::text(rpz::Loader::Unbound, redirected, answers),
+            Self::BindRpz => rpz::text(rpz::Loader::Bind, redirected, answers),
+            Self::Windows => windows::text(redirected, answers),
+            Self::Mikrotik => mikrotik::text(redirected, answers),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A list with these hosts.
+    pub(crate) fn redirected(hosts: &[&str]) -> Redirected {
+        let hosts: Vec<String> = hosts.iter().map(|host| format!("\"{host}\"")).collect();
+        let text = format!(
+            "[[site]]\nname = \"a\"\ntitle = {{ kk = \"a\", ru = \"a\", en = \"a\" }}\nclass = \"public-lessons\"\ntraffic = \"metered\"\ntls = \"splice\"\nlanguages = [\"kk\"]\nhosts = [{}]\n",
+            hosts.join(", ")
+        );
+        let loaded = Allowlist::parse("allowlist.toml", &text).unwrap_or_else(|rejected| panic!("{rejected:?}"));
+        let own: Vec<_> = ["localhost", "bulaq.internal"].iter().map(|name| HostName::parse(name).unwrap()).collect();
+        Redirected::of(&loaded.allowlist, &own)
+    }
+
+    pub(crate) fn answers(addresses: &[&str]) -> Answers {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        Answers::new(&addresses, 30, 7)
+    }
+
+    #[test]
+    fn whole_bundles_are_redirected_and_nothing_twice() {
+        for (hosts, expected) in [
+            (&["b.kz", "*.b.kz", "www.b.kz", "*.x.b.kz"][..], &["b.kz", "*.b.kz", "bulaq.internal"][..]),
+            (&["cdn.b.kz", "http://plain.kz", "port.kz:8443"], &["bulaq.internal", "cdn.b.kz", "plain.kz", "port.kz"]),
+            (&["*.b.kz", "a.b.kz"], &["*.b.kz", "bulaq.internal"]),
+            (&["xb.kz", "*.b.kz"], &["*.b.kz", "bulaq.internal", "xb.kz"]),
+        ] {
+            let patterns: Vec<_> = redirected(hosts).patterns().iter().map(ToString::to_string).collect();
+            assert_eq!(patterns, expected, "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_and_its_wildcard_make_one_bundle() {
+        let redirected = redirected(&["b.kz", "*.b.kz", "*.c.kz"]);
+        let bundles: Vec<_> = redirected.bundles().map(|(host, meant)| (host.as_str(), meant)).collect();
+        assert_eq!(bundles, [("b.kz", Meant::Both), ("bulaq.internal", Meant::Name), ("c.kz", Meant::Below)]);
+    }
+
+    #[test]
+    fn every_text_says_each_name_and_never_a_control_character() {
+        let redirected = redirected(&["b.kz", "*.c.kz", "ұ.kz"]);
+        let answers = answers(&["192.0.2.1", "::ffff:192.0.2.2", "2001:db8::1"]);
+        assert_eq!((answers.v4.len(), answers.v6.len()), (2, 1));
+        for (word, server) in NameServer::WORDS {
+            let text = server.text(&redirected, &answers);
+            for name in ["b.kz", "xn--", "bulaq.internal", "use-application-dns.net"] {
+                assert!(text.contains(name), "{word} lacks {name}:\n{text}");
+            }
+            assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{word}");
+            assert!(text.ends_with('\n'), "{word}");
+        }
+    }
+}
