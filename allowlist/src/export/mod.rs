@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::allowlist::Allowlist;
 use crate::host_name::HostName;
-use crate::site::HostPattern;
+use crate::site::{HostEntry, HostPattern};
 
 /// The names that lead to the box: every host and wildcard of every site, and the box's own.
 ///
@@ -28,11 +28,12 @@ pub struct Redirected {
 
 impl Redirected {
     /// Those of a list, and these names of the box itself. `localhost` is every device's own and never among them.
-    pub fn of(list: &Allowlist, own: &[HostName]) -> Self {
-        let mut exact: BTreeSet<&HostName> = own.iter().filter(|name| name.as_str() != "localhost").collect();
-        let mut suffixes: BTreeSet<&HostName> = BTreeSet::new();
-        for entry in list.sites().iter().flat_map(|site| site.hosts()) {
-            match entry.pattern() {
+    pub fn of(list: &Allowlist, own: &[HostPattern]) -> Self {
+        let (mut exact, mut suffixes) = (BTreeSet::new(), BTreeSet::new());
+        let own = own.iter().filter(|pattern| host_of(pattern).as_str() != "localhost");
+        let listed = list.sites().iter().flat_map(|site| site.hosts()).map(HostEntry::pattern);
+        for pattern in own.chain(listed) {
+            match pattern {
                 HostPattern::Exact(host) => exact.insert(host),
                 HostPattern::Suffix(host) => suffixes.insert(host),
             };
@@ -186,7 +187,7 @@ pub(crate) mod tests {
             hosts.join(", ")
         );
         let loaded = Allowlist::parse("allowlist.toml", &text).unwrap_or_else(|rejected| panic!("{rejected:?}"));
-        let own: Vec<_> = ["localhost", "bulaq.internal"].iter().map(|name| HostName::parse(name).unwrap()).collect();
+        let own = ["localhost", "bulaq.internal"].map(|name| HostPattern::Exact(HostName::parse(name).unwrap()));
         Redirected::of(&loaded.allowlist, &own)
     }
 
