@@ -18,6 +18,7 @@ mod file;
 pub mod fuzzing;
 mod glob;
 mod host_name;
+mod known;
 mod path;
 mod permit;
 mod rule;
@@ -30,6 +31,7 @@ pub use file::limits;
 pub use file::{Loaded, Rejected, nearest};
 pub use glob::{Glob, GlobError};
 pub use host_name::{HostName, HostNameError};
+pub use known::Shared;
 pub use permit::{NotListed, Permit};
 pub use rule::Rule;
 pub use site::{

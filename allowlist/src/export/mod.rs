@@ -6,6 +6,7 @@
 
 mod dnsmasq;
 mod mikrotik;
+pub mod pac;
 mod rpz;
 pub mod special;
 mod windows;
@@ -16,9 +17,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::allowlist::Allowlist;
 use crate::host_name::HostName;
-use crate::site::{HostEntry, HostPattern};
+use crate::known::{self, Shared};
+use crate::site::{HostEntry, HostPattern, Site};
 
 /// The names that lead to the box: every host and wildcard of every site, and the box's own.
+///
+/// Hosts of scripts and fonts that pages of many sites load are left out ([`left_out`]): led to the box, they would be
+/// blocked or asked about in every page that is not on the list (Local Network Access).
 ///
 /// Nothing is in it twice: a name that a wildcard covers is left out, and so is a wildcard below another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +37,7 @@ impl Redirected {
         let (mut exact, mut suffixes) = (BTreeSet::new(), BTreeSet::new());
         let own = own.iter().filter(|pattern| host_of(pattern).as_str() != "localhost");
         let listed = list.sites().iter().flat_map(|site| site.hosts()).map(HostEntry::pattern);
+        let listed = listed.filter(|pattern| known::shared_in(pattern).is_none());
         for pattern in own.chain(listed) {
             match pattern {
                 HostPattern::Exact(host) => exact.insert(host),
@@ -66,6 +72,23 @@ impl Redirected {
             (host_of(&bundle[0]), meant)
         })
     }
+}
+
+/// A listed name that no export leads to the box.
+#[derive(Debug, Clone, Copy)]
+pub struct LeftOut<'a> {
+    /// The site that lists it.
+    pub site: &'a Site,
+    /// The entry.
+    pub entry: &'a HostEntry,
+    /// What it is.
+    pub shared: &'static Shared,
+}
+
+/// The names of a list that stay with the Internet's own DNS, because pages of other sites use them too.
+pub fn left_out(list: &Allowlist) -> impl Iterator<Item = LeftOut<'_>> {
+    let entries = list.sites().iter().flat_map(|site| site.hosts().iter().map(move |entry| (&**site, entry)));
+    entries.filter_map(|(site, entry)| Some(LeftOut { site, entry, shared: known::shared_in(entry.pattern())? }))
 }
 
 /// What of a name leads to the box.
@@ -206,6 +229,30 @@ pub(crate) mod tests {
         ] {
             let patterns: Vec<_> = redirected(hosts).patterns().iter().map(ToString::to_string).collect();
             assert_eq!(patterns, expected, "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn what_other_sites_pages_load_stays_where_it_is() {
+        let list = r#"
+[[site]]
+name = "lessons"
+hosts = ["a.kz", "fonts.gstatic.com", "*.jsdelivr.net", "*.gravatar.com", "unpkg.com:8443"]
+"#;
+        let list = Allowlist::parse("allowlist.toml", list).unwrap().allowlist;
+        let patterns: Vec<_> = Redirected::of(&list, &[]).patterns().iter().map(ToString::to_string).collect();
+        assert_eq!(patterns, ["a.kz"]);
+        let left: Vec<_> = left_out(&list).map(|left| format!("{} {}", left.site.name(), left.entry)).collect();
+        let expected = ["fonts.gstatic.com", "*.jsdelivr.net", "*.gravatar.com", "unpkg.com:8443"];
+        assert_eq!(left, expected.map(|host| format!("lessons {host}")));
+    }
+
+    #[test]
+    fn every_entry_of_the_catalogue_can_be_led_to_the_box() {
+        for entry in crate::catalogue::entries() {
+            let text = format!("[[site]]\ncatalogue = \"{}\"\n", entry.name());
+            let list = Allowlist::parse("allowlist.toml", &text).unwrap().allowlist;
+            assert!(!Redirected::of(&list, &[]).patterns().is_empty(), "{}", entry.name());
         }
     }
 
