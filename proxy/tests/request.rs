@@ -424,3 +424,38 @@ async fn what_was_asked_alone_before_a_post_is_not_kept_after_it() {
     the_box.settled().await;
     assert_eq!(the_box.get(url).await.text(), "after");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_learns_how_it_reaches_the_box() {
+    let origin = Origin::start(|_| fresh("of the site itself")).await;
+    let the_box = TestBox::open(HOST, "", origin.address).await;
+    for (way, said) in [(Way::Reverse, "direct"), (Way::Forward, "proxy")] {
+        for url in ["http://check.bulaq.internal/here.json", "http://lesson.test/.well-known/bulaq"] {
+            let told = the_box.ask_by(way, Method::GET, url, &[]).await;
+            let here: serde_json::Value = serde_json::from_str(told.text()).unwrap();
+            assert_eq!((&here["bulaq"], &here["way"]), (&true.into(), &said.into()), "{url}");
+            assert_eq!(here["now"], 1_790_000_000_000_u64, "{url}");
+            assert_eq!(told.headers["access-control-allow-origin"], "*");
+            assert_eq!(told.headers["cache-control"], "no-store");
+        }
+        let page = the_box.ask_by(way, Method::GET, "http://bulaq.internal/en/check/", &[]).await;
+        assert!(page.text().contains("data-hosts=\"lesson.test\""));
+        let script = the_box.ask_by(way, Method::GET, "http://bulaq.internal/check.js", &[]).await;
+        assert_eq!(script.headers["content-type"], "text/javascript; charset=utf-8");
+    }
+    let asked = the_box.ask_by(Way::Reverse, Method::OPTIONS, "http://check.bulaq.internal/mark.svg", &[]).await;
+    assert_eq!(
+        (asked.status.as_u16(), &asked.headers["access-control-allow-private-network"]),
+        (204, &"true".parse().unwrap())
+    );
+    let post = the_box.ask_by(Way::Reverse, Method::POST, "http://check.bulaq.internal/here.json", &[]).await;
+    assert_eq!((post.status.as_u16(), &post.headers["allow"]), (405, &"GET, HEAD".parse().unwrap()));
+    assert!(origin.seen().is_empty(), "the site was asked for none of this");
+
+    // The night is no device, a host that is not listed is no site, and another method is the site's own matter.
+    assert_eq!(
+        the_box.ask_by(Way::Night, Method::GET, "http://lesson.test/.well-known/bulaq", &[]).await.text(),
+        "of the site itself"
+    );
+    assert_eq!(the_box.get("http://other.test/.well-known/bulaq").await.status.as_u16(), 403);
+}

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use http::HeaderValue;
 
+use super::names;
+
 /// The style sheet, as it stands in every page.
 pub(super) const SHEET: &str = include_str!("sheet.css");
 
@@ -11,12 +13,29 @@ pub(super) const SHEET: &str = include_str!("sheet.css");
 ///
 /// The sheet is admitted by its digest, so that markup which escaped an origin's title could not bring its own.
 pub(super) static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let digest = base64(sha256(SHEET.as_bytes()).as_ref());
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
+    let policy = format!("{}; img-src data:", *BASE);
     HeaderValue::try_from(policy).expect("a policy of ASCII letters and a base64 digest is a field value")
 });
+
+/// What all our policies begin with.
+static BASE: LazyLock<String> = LazyLock::new(|| {
+    let digest = base64(sha256(SHEET.as_bytes()).as_ref());
+    format!(
+        "default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+});
+
+/// The policy of the pages that ask how the device reaches the box: a script of the box's own, the mark, and questions
+/// to the probe's name and to these hosts.
+pub(super) fn policy_asking(hosts: &[String]) -> HeaderValue {
+    let probe = names::probe_name();
+    let hosts: String = hosts.iter().map(|host| format!(" http://{host}")).collect();
+    let policy = format!(
+        "{}; script-src 'self'; connect-src 'self' http://{probe} https://{probe}{hosts}; img-src data: http://{probe} https://{probe}",
+        *BASE
+    );
+    HeaderValue::try_from(policy).expect("host names and the rest of a policy are ASCII without control characters")
+}
 
 /// SHA-256 by the TLS library that the box has anyway; the policy's syntax wants this digest.
 fn sha256(content: &[u8]) -> rustls::crypto::hash::Output {

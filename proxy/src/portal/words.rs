@@ -27,7 +27,7 @@ impl Language {
     }
 }
 
-const fn said(kk: &'static str, ru: &'static str, en: &'static str) -> Said {
+pub(super) const fn said(kk: &'static str, ru: &'static str, en: &'static str) -> Said {
     Said { kk, ru, en }
 }
 
@@ -238,3 +238,17 @@ pub(super) const MORE_PAGES: Said = said(
     "Ещё страниц, не вошедших в список:",
     "More pages than fit in this list:",
 );
+
+/// What the mark on the start page means where it shows.
+pub(super) const TRUSTS: Said = said(
+    "Бұл құрылғы аудан сертификатына сенеді: https сабақтары қораптан келеді.",
+    "Это устройство доверяет сертификату района: уроки по https приходят из коробки.",
+    "This device trusts the district's certificate: lessons over https come from the box.",
+);
+/// And where it does not.
+pub(super) const PASSES_THROUGH: Said = said(
+    "Бұл құрылғы үшін https сабақтары қораптан өзгеріссіз өтеді. Бұл қалыпты жағдай.",
+    "Для этого устройства уроки по https проходят через коробку без изменений. Это нормально.",
+    "For this device, lessons over https pass through the box unchanged. That is all right.",
+);
+pub(super) const CHECK_DEVICE: Said = said("Құрылғыны тексеру", "Проверить устройство", "Check this device");

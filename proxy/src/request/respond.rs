@@ -43,6 +43,9 @@ pub async fn respond(context: Arc<Context>, request: Request<RequestBody>) -> Re
         Target::Own => return Ok(own::answer(&context, &parts, &arrival).await),
         Target::Site(target) => target,
     };
+    if let Some(here) = own::answer_at_site(&context, &parts, &arrival, &target) {
+        return Ok(here);
+    }
     if purge::is_purge(&parts) {
         return Ok(purge::answer(&context, &parts, &arrival, &target).await?);
     }
