@@ -129,8 +129,15 @@ async fn what_a_new_allowlist_calls_private_is_not_served_from_the_store() {
 /// The head of an answer, with its content not yet read.
 async fn begin(the_box: &TestBox, way: Way, url: &str) -> http::Response<bulaq::request::ResponseBody> {
     let mut request = http::Request::builder().uri(url).body(bulaq::request::asked::empty()).unwrap();
-    let arrival =
-        Arrival { way, is_secure: false, local_port: 8000, server_name: None, may_see_status: true, may_purge: true };
+    let arrival = Arrival {
+        way,
+        is_secure: false,
+        local_port: 8000,
+        original: None,
+        server_name: None,
+        may_see_status: true,
+        may_purge: true,
+    };
     request.extensions_mut().insert(arrival);
     common::soon("an answer", the_box.rooms.stack.clone().oneshot(request)).await.unwrap()
 }

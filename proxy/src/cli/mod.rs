@@ -9,6 +9,7 @@ mod ledger;
 mod prefetch;
 mod purge;
 mod report;
+mod router;
 mod serve;
 mod status;
 mod store;
@@ -66,6 +67,9 @@ enum Command {
     Ledger(ledger::LedgerArgs),
     /// Remove stored pages
     Purge(purge::PurgeArgs),
+    /// Write the rules that make a router hand connections to the box
+    #[command(subcommand)]
+    Router(router::RouterCommand),
     /// Look after the folder of stored pages
     Store(store::StoreArgs),
 }
@@ -108,6 +112,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Report(args) => report::run(&args),
         Command::Ledger(args) => ledger::run(args).await,
         Command::Purge(args) => purge::run(args).await,
+        Command::Router(command) => router::run(&command),
         Command::Store(args) => store::run(args).await,
     }
 }

@@ -49,7 +49,7 @@ fn the_example_shows_every_key_at_its_default() {
 
 /// How many keys a file can have: asks for the known ones with an unknown one in every section.
 fn known_keys() -> usize {
-    let sections = ["listen", "tls", "pages", "cache", "store", "origin", "night", "ledger", "log"];
+    let sections = ["listen", "router", "tls", "pages", "cache", "store", "origin", "night", "ledger", "log"];
     let unknown = "zzzzzzzzzzzz = 1\n";
     let file: String =
         sections.iter().fold(unknown.to_owned(), |file, section| format!("{file}[{section}]\n{unknown}"));

@@ -11,11 +11,11 @@ use tokio::time::sleep;
 
 use super::places::Place;
 use super::tunnel::Dial;
-use super::{Answers, Behind, DoorKind, connection, tls};
+use super::{Answers, Behind, DoorKind, connection, tls, transparent};
 use crate::request::{Arrival, Way};
 
 /// Connections that the kernel holds until we take them: a school's first minute of a lesson at once.
-const BACKLOG: u32 = 1024;
+pub(super) const BACKLOG: i32 = 1024;
 
 /// How long accepting pauses when the system has no room (most often: no more open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -31,7 +31,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     // A restart must not wait for the old connections' end.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(BACKLOG.unsigned_abs())
 }
 
 /// Takes connections until the box is shut down.
@@ -93,11 +93,19 @@ where
         return; // the client has left already
     }
     let Ok(local) = stream.local_addr() else { return };
+    let original = match transparent::original(&stream, kind, behind.router.mode) {
+        Ok(original) => original,
+        Err(stray) => {
+            tracing::debug!(reason = %stray, "a connection at a router's door is closed");
+            return;
+        }
+    };
     let peer = peer.ip().to_canonical();
     let arrival = Arrival {
         way: if kind == DoorKind::Forward { Way::Forward } else { Way::Reverse },
         is_secure: false,
-        local_port: local.port(),
+        local_port: original.unwrap_or(local).port(),
+        original,
         server_name: None,
         may_see_status: behind.operators.iter().any(|network| network.contains(&peer)),
         may_purge: behind.purgers.iter().any(|network| network.contains(&peer)),
@@ -105,8 +113,10 @@ where
     let cut = behind.cut.clone();
     let serving = async {
         match kind {
-            DoorKind::Http | DoorKind::Forward => connection::serve(behind, stream, arrival, place).await,
-            DoorKind::Https => tls::serve(behind, stream, arrival, place).await,
+            DoorKind::Http | DoorKind::Forward | DoorKind::TransparentHttp => {
+                connection::serve(behind, stream, arrival, place).await;
+            }
+            DoorKind::Https | DoorKind::TransparentHttps => tls::serve(behind, stream, arrival, place).await,
         }
     };
     tokio::select! {

@@ -1,9 +1,11 @@
 //! How a connection reaches the box, and what is refused at the door.
 //!
-//! Three kinds of door. *http*: the client believes us to be the site, so its `Host` says which. *https*: the same
+//! Three kinds of door that clients address. *http*: the client believes us to be the site, so its `Host` says which. *https*: the same
 //! with TLS; the name in the ClientHello decides between splice, terminate and no. *forward*: the client knows us as
 //! its proxy (absolute-form, CONNECT). Each turns what comes into one kind of request, with an
 //! [`Arrival`](crate::request::Arrival) that says how it came and not from whom, and gives it to the stack.
+//!
+//! A fourth kind takes what clients address to the sites themselves and a router hands over (`transparent`).
 //!
 //! On the way: `connection/framing` refuses bytes with two meanings before hyper sees them, `guarded` ends every wait,
 //! `admit` puts heads in order. WebSocket is answered with 501; another `Upgrade` is ignored, as RFC 9110 §7.8
@@ -19,6 +21,7 @@ mod places;
 #[cfg(test)]
 mod tests;
 mod tls;
+pub mod transparent;
 mod tunnel;
 
 use std::convert::Infallible;
@@ -46,6 +49,7 @@ pub use self::tunnel::{Dial, OnTunnel, TunnelReceipt};
 
 use self::limits::OutOfRange;
 use self::places::Places;
+use self::transparent::{Mode, RouterOptions};
 use crate::ca::Certificates;
 use crate::request::{RequestBody, ResponseBody};
 use crate::shutdown::Shutdown;
@@ -65,6 +69,8 @@ pub struct IngressOptions {
     pub purgers: Vec<IpNet>,
     /// Whose clients the forward door serves.
     pub clients: Clients,
+    /// The doors for what a router hands over.
+    pub router: RouterOptions,
     /// How much is taken, and for how long.
     pub limits: Limits,
 }
@@ -75,7 +81,8 @@ impl Default for IngressOptions {
         let loopback = ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network in its usual form"));
         let (http, https, forward) = (Vec::new(), Vec::new(), Vec::new());
         let (operators, purgers, clients) = (loopback.to_vec(), Vec::new(), Clients::default());
-        Self { http, https, forward, operators, purgers, clients, limits: Limits::default() }
+        let router = RouterOptions::default();
+        Self { http, https, forward, operators, purgers, clients, router, limits: Limits::default() }
     }
 }
 
@@ -93,6 +100,14 @@ pub enum IngressError {
         "{address} needs a right that this account does not have; choose a port from 1024 up, or give the service AmbientCapabilities=CAP_NET_BIND_SERVICE"
     )]
     Privilege {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A door for what a router hands over, without the right to answer in the name of others.
+    #[error(
+        "{address} is to take connections that were going elsewhere, which needs a right that this account does not have; give the service AmbientCapabilities=CAP_NET_ADMIN CAP_NET_BIND_SERVICE"
+    )]
+    Transparency {
         /// The address.
         address: SocketAddr,
     },
@@ -124,6 +139,10 @@ enum DoorKind {
     Http,
     Https,
     Forward,
+    /// What a router hands over that was going to port 80.
+    TransparentHttp,
+    /// The same of port 443.
+    TransparentHttps,
 }
 
 /// The ways in.
@@ -137,13 +156,23 @@ impl Ingress {
     /// [`IngressError`] names the address and says what to do.
     pub fn bind(options: IngressOptions) -> Result<Bound, IngressError> {
         options.limits.check()?;
-        let doors =
-            [(DoorKind::Http, &options.http), (DoorKind::Https, &options.https), (DoorKind::Forward, &options.forward)];
+        let router = &options.router;
+        let doors = [
+            (DoorKind::Http, &options.http),
+            (DoorKind::Https, &options.https),
+            (DoorKind::Forward, &options.forward),
+            (DoorKind::TransparentHttp, &router.http),
+            (DoorKind::TransparentHttps, &router.https),
+        ];
         let mut listeners = Vec::new();
         for (kind, addresses) in doors {
             for &address in addresses {
-                let failed = |source| explain(address, source);
-                let listener = listener::bind(address).map_err(failed)?;
+                let failed = |source| explain(address, kind, router.mode, source);
+                let listener = match kind {
+                    DoorKind::Http | DoorKind::Https | DoorKind::Forward => listener::bind(address),
+                    DoorKind::TransparentHttp | DoorKind::TransparentHttps => transparent::bind(address, router.mode),
+                }
+                .map_err(failed)?;
                 let local = listener.local_addr().map_err(failed)?;
                 listeners.push((kind, local, listener));
             }
@@ -152,8 +181,12 @@ impl Ingress {
     }
 }
 
-fn explain(address: SocketAddr, source: io::Error) -> IngressError {
+fn explain(address: SocketAddr, kind: DoorKind, mode: Mode, source: io::Error) -> IngressError {
+    let is_of_router = matches!(kind, DoorKind::TransparentHttp | DoorKind::TransparentHttps);
     match source.kind() {
+        io::ErrorKind::PermissionDenied if is_of_router && mode == Mode::Tproxy => {
+            IngressError::Transparency { address }
+        }
         io::ErrorKind::AddrInUse => IngressError::Taken { address },
         io::ErrorKind::PermissionDenied => IngressError::Privilege { address },
         io::ErrorKind::AddrNotAvailable => IngressError::NotOurs { address },
@@ -215,6 +248,7 @@ struct Behind<S, D> {
     operators: Vec<IpNet>,
     purgers: Vec<IpNet>,
     clients: Clients,
+    router: RouterOptions,
     places: Places,
     tasks: TaskTracker,
     shutdown: Shutdown,
@@ -225,7 +259,7 @@ struct Behind<S, D> {
 
 impl<S, D> Behind<S, D> {
     fn new(inside: Inside<S, D>, options: IngressOptions) -> Result<Self, IngressError> {
-        let IngressOptions { limits, operators, purgers, clients, .. } = options;
+        let IngressOptions { limits, operators, purgers, clients, router, .. } = options;
         let Inside { stack, allowlist, origin, certificates, shutdown, on_tunnel } = inside;
         let tls = tls::server_config(Arc::clone(&allowlist), Arc::clone(&certificates)).map_err(IngressError::Tls)?;
         Ok(Self {
@@ -240,6 +274,7 @@ impl<S, D> Behind<S, D> {
             operators,
             purgers,
             clients,
+            router,
             tasks: TaskTracker::new(),
             shutdown,
             cut: CancellationToken::new(),
@@ -262,6 +297,11 @@ impl Bound {
     /// The forward doors' addresses.
     pub fn forward(&self) -> Vec<SocketAddr> {
         self.addresses(DoorKind::Forward)
+    }
+
+    /// The addresses of the doors for what a router hands over: http, then https.
+    pub fn router(&self) -> Vec<SocketAddr> {
+        [self.addresses(DoorKind::TransparentHttp), self.addresses(DoorKind::TransparentHttps)].concat()
     }
 
     fn addresses(&self, wanted: DoorKind) -> Vec<SocketAddr> {

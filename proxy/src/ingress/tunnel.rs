@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,12 @@ pub trait Dial: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`ForwardError`], in RFC 9209's words.
     fn dial(&self, permit: &Permit) -> impl Future<Output = Result<TcpStream, ForwardError>> + Send;
+
+    /// Whether an address is one of those that the permit's host leads to, now or a while ago.
+    ///
+    /// # Errors
+    /// [`ForwardError`], when it is not known where the host leads.
+    fn leads_to(&self, permit: &Permit, address: IpAddr) -> impl Future<Output = Result<bool, ForwardError>> + Send;
 }
 
 /// What a tunnel cost, told once when it has ended, however it ended.

@@ -15,6 +15,8 @@ use super::socket_path;
 use crate::ca::{Ca, CaError, Certificates};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::ingress::transparent::RouterOptions;
+use crate::ingress::transparent::keeper::keep;
 use crate::ingress::{Bound, Ingress, IngressError, Inside, OnTunnel, TunnelReceipt};
 use crate::ledger::{Ledger, Receipt};
 use crate::prefetch::progress::LogLines;
@@ -72,6 +74,7 @@ struct Opened {
     bound: Bound,
     control: Control,
     certificates: Arc<Certificates>,
+    router: RouterOptions,
 }
 
 fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
@@ -82,19 +85,22 @@ fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
     tell_of_the_root(&ca, &list);
     // The store's lock comes before the doors and the socket: of two boxes in one folder the second ends here.
     let desk = Arc::new(Desk::open(&config, list, Some(ca), clock)?);
+    let router = config.ingress.router.clone();
     let bound = Ingress::bind(config.ingress)?;
     let control = Control::open(&socket_path(&config.data))?;
-    for (door, addresses) in [("http", bound.http()), ("https", bound.https()), ("proxy", bound.forward())] {
+    for (door, addresses) in
+        [("http", bound.http()), ("https", bound.https()), ("proxy", bound.forward()), ("router", bound.router())]
+    {
         for address in addresses {
             info!(%address, "{door} is open");
         }
     }
-    Ok(Opened { desk, bound, control, certificates })
+    Ok(Opened { desk, bound, control, certificates, router })
 }
 
 impl Opened {
     async fn serve(self, shutdown: Shutdown, hang_up: Signal) -> Result<(), RunError> {
-        let Self { desk, bound, control, certificates } = self;
+        let Self { desk, bound, control, certificates, router } = self;
         let context = Arc::clone(&desk.rooms().context);
         let stop = CancellationToken::new();
         let stopped = || stop.clone().cancelled_owned();
@@ -104,6 +110,14 @@ impl Opened {
         let nights = tokio::spawn({
             let (desk, stop) = (Arc::clone(&desk), stop.clone());
             async move { desk.nights(&LogLines::default(), stop).await }
+        });
+        let rules = tokio::spawn({
+            let (list, origin, shutdown) = (Arc::clone(&context.allowlist), context.origin.clone(), shutdown.clone());
+            async move {
+                if router.is_on() {
+                    keep(router, list, origin, shutdown).await;
+                }
+            }
         });
         let inside = Inside {
             stack: desk.rooms().stack.clone(),
@@ -125,7 +139,12 @@ impl Opened {
         stop.cancel();
         reloads.abort();
         draining.abort();
-        for (name, task) in [("the night", nights), ("the control socket", control), ("the ledger", ledger)] {
+        for (name, task) in [
+            ("the night", nights),
+            ("the control socket", control),
+            ("the ledger", ledger),
+            ("the router's rules", rules),
+        ] {
             tokio::select! {
                 ended = tokio::time::timeout(CLOSE_WAIT, task) => if ended.is_err() {
                     warn!("{name} did not end in time");

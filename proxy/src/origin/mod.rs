@@ -22,10 +22,11 @@ mod resolve;
 mod shield;
 mod tls;
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bulaq_allowlist::Permit;
+use bulaq_allowlist::{HostName, Permit};
 use http::{Request, Response};
 use tokio::net::TcpStream;
 
@@ -148,10 +149,29 @@ impl Origin {
     }
 }
 
+impl Origin {
+    /// Where the permit's host leads; asked for now, or known from a moment ago.
+    ///
+    /// # Errors
+    /// [`ForwardError`], in RFC 9209's words.
+    pub(crate) async fn addresses(&self, permit: &Permit) -> Result<Vec<SocketAddr>, ForwardError> {
+        self.0.resolver.resolve(permit).await
+    }
+
+    /// The hosts that were resolved in the last hours, each with the addresses that it led to.
+    pub(crate) fn led(&self) -> impl Iterator<Item = (Arc<HostName>, Arc<[IpAddr]>)> {
+        self.0.resolver.led()
+    }
+}
+
 /// Tunnels go through the same door.
 impl Dial for Origin {
     async fn dial(&self, permit: &Permit) -> Result<TcpStream, ForwardError> {
         self.connect(permit).await
+    }
+
+    async fn leads_to(&self, permit: &Permit, address: IpAddr) -> Result<bool, ForwardError> {
+        self.0.resolver.leads_to(permit, address).await
     }
 }
 

@@ -35,11 +35,20 @@ const ANSWERS_MAX: u64 = 4096;
 /// Addresses of one name that are looked at; a hostile zone can list thousands.
 const ADDRESSES_MAX: usize = 16;
 
+/// How long it is remembered where a name led. Large sites give out other addresses every few minutes and the same ones
+/// again within hours; only comparing depends on it, never where a connection goes.
+const LED_FOR: Duration = Duration::from_secs(6 * 3600);
+
+/// Addresses of one name that are remembered, the latest first.
+const LED_MAX: usize = 64;
+
 /// Resolves names, and lets only addresses through that the site may be reached at.
 pub(super) struct Resolver {
     overrides: HashMap<HostName, Vec<HostOverride>>,
     by: By,
     timeout: Duration,
+    /// Where names led in the last hours.
+    led: Cache<HostName, Arc<[IpAddr]>>,
 }
 
 enum By {
@@ -56,25 +65,51 @@ impl Resolver {
         } else {
             By::Servers(Box::new(of_servers(&options.dns_servers, options.dns_timeout)?))
         };
-        Ok(Self { overrides: options.hosts.clone(), by, timeout: options.dns_timeout })
+        let led = Cache::builder().max_capacity(ANSWERS_MAX).time_to_live(LED_FOR).build();
+        Ok(Self { overrides: options.hosts.clone(), by, timeout: options.dns_timeout, led })
     }
 
     /// The addresses to try. They are what is then connected to: a second look-up could give another answer.
     pub(super) async fn resolve(&self, permit: &Permit) -> Result<Vec<SocketAddr>, ForwardError> {
         let host = permit.host();
         if let Some(overrides) = self.overrides.get(host) {
-            return Ok(overrides.iter().map(|o| o.address(permit.port())).collect());
+            let addresses: Vec<_> = overrides.iter().map(|o| o.address(permit.port())).collect();
+            self.remember(host, addresses.iter().map(SocketAddr::ip));
+            return Ok(addresses);
         }
         let found = timeout(self.timeout, self.look_up(host))
             .await
             .unwrap_or_else(|_| Err(ForwardError::DnsTimeout { host: host.to_string(), after: self.timeout }))?;
         let site = permit.site();
-        permitted(&found, |address| site.names_address(address))
-            .map(|addresses| addresses.into_iter().map(|ip| SocketAddr::new(ip, permit.port())).collect())
-            .map_err(|no| match no {
-                NoAddress::None => ForwardError::Dns { host: host.to_string() },
-                NoAddress::Prohibited => ForwardError::DestinationIpProhibited { host: host.to_string() },
-            })
+        let addresses = permitted(&found, |address| site.names_address(address)).map_err(|no| match no {
+            NoAddress::None => ForwardError::Dns { host: host.to_string() },
+            NoAddress::Prohibited => ForwardError::DestinationIpProhibited { host: host.to_string() },
+        })?;
+        self.remember(host, addresses.iter().copied());
+        Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, permit.port())).collect())
+    }
+
+    /// Whether the permit's host leads to an address, or did in the last hours.
+    pub(super) async fn leads_to(&self, permit: &Permit, address: IpAddr) -> Result<bool, ForwardError> {
+        if self.led.get(permit.host()).is_some_and(|led| led.contains(&address)) {
+            return Ok(true);
+        }
+        Ok(self.resolve(permit).await?.iter().any(|found| found.ip() == address))
+    }
+
+    /// What was resolved in the last hours.
+    pub(super) fn led(&self) -> impl Iterator<Item = (Arc<HostName>, Arc<[IpAddr]>)> {
+        self.led.iter()
+    }
+
+    fn remember(&self, host: &HostName, addresses: impl Iterator<Item = IpAddr>) {
+        let known = self.led.get(host).unwrap_or_default();
+        let mut led: Vec<IpAddr> = addresses.filter(|address| !known.contains(address)).collect();
+        if !led.is_empty() {
+            led.extend(known.iter());
+            led.truncate(LED_MAX);
+            self.led.insert(host.clone(), led.into());
+        }
     }
 
     async fn look_up(&self, host: &HostName) -> Result<Arc<[IpAddr]>, ForwardError> {

@@ -83,6 +83,7 @@ mod tests {
             way: Way::Forward,
             is_secure: true,
             local_port: 443,
+            original: None,
             server_name: None,
             may_see_status: true,
             may_purge: true,

@@ -199,6 +199,7 @@ mod tests {
                 way: Way::Reverse,
                 is_secure,
                 local_port,
+                original: None,
                 server_name: None,
                 may_see_status: false,
                 may_purge: false,

@@ -158,6 +158,7 @@ impl Manners {
             way: Way::Night,
             is_secure: permit.scheme() == bulaq_allowlist::Scheme::Https,
             local_port: permit.port(),
+            original: None,
             server_name: None,
             may_see_status: false,
             may_purge: false,

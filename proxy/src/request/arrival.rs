@@ -1,5 +1,7 @@
 //! How a request reached the box; says nothing about who sent it.
 
+use std::net::SocketAddr;
+
 use bulaq_allowlist::HostName;
 
 /// What the ingress tells the stack about a request. Put among the request's extensions by whoever made or read it.
@@ -13,6 +15,8 @@ pub struct Arrival {
     pub is_secure: bool,
     /// The port of our listener. A `Host` with this port means the scheme's own port at the origin.
     pub local_port: u16,
+    /// Where the connection was going, where a router handed it over. Never connected to, only compared with.
+    pub original: Option<SocketAddr>,
     /// The name that the client asked for in its ClientHello; `Host` must agree (421 otherwise).
     pub server_name: Option<HostName>,
     /// Whether this client may see `Cache-Status` (operators' networks only, unless configured otherwise).

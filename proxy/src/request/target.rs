@@ -132,7 +132,15 @@ mod tests {
     use http::Request;
 
     fn arrival(way: Way) -> Arrival {
-        Arrival { way, is_secure: false, local_port: 8000, server_name: None, may_see_status: false, may_purge: false }
+        Arrival {
+            way,
+            is_secure: false,
+            local_port: 8000,
+            original: None,
+            server_name: None,
+            may_see_status: false,
+            may_purge: false,
+        }
     }
 
     /// The target as text, `own`, or the refusal's token.

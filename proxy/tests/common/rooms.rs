@@ -81,6 +81,7 @@ impl TestBox {
             way,
             is_secure: false,
             local_port: 8000,
+            original: None,
             server_name: None,
             may_see_status: true,
             may_purge: true,

@@ -1,6 +1,7 @@
 //! Each table of the file as the options of the room that it is about.
 
 mod clients;
+mod router;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ use super::quantity::{BitRate, ByteSize, Period};
 use super::written::Section;
 use crate::ca::CertificateFile;
 use crate::ingress::limits as bounds;
+use crate::ingress::transparent::RouterOptions;
 use crate::ingress::{Clients, IngressOptions, Limits};
 use crate::ledger::LedgerOptions;
 use crate::origin::{HostOverride, OriginOptions};
@@ -45,6 +47,7 @@ pub(super) fn config(root: &Section<'_, '_>, folder: &Path) -> Config {
         ingress: IngressOptions {
             purgers: purgers(&root.section("purge")),
             clients: clients::clients(root),
+            router: router::router(&root.section("router")),
             ..ingress(&root.section("listen"), status_networks(root))
         },
         certificates: certificates(&root.section("tls"), folder),
@@ -86,6 +89,7 @@ fn ingress(section: &Section<'_, '_>, operators: Vec<IpNet>) -> IngressOptions {
         operators,
         purgers: Vec::new(),
         clients: Clients::default(),
+        router: RouterOptions::default(),
         limits: Limits {
             connections_max: section.limited("connections-max", &count(bounds::CONNECTIONS_MAX)),
             connections_per_client_max: section

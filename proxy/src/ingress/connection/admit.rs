@@ -54,6 +54,12 @@ pub(crate) enum Turned {
     /// CONNECT to what the allowlist does not permit.
     #[error("the allowlist of this school does not permit a connection to this host and port")]
     TunnelNotListed,
+    /// A site asked for by its bare address, at a door where that is not the box's own.
+    #[error("addresses without a name are not served")]
+    AddressLiteral,
+    /// A connection on its way to an address that is none of the named site's.
+    #[error("this connection was going to an address that is not one of the site's as this box finds them")]
+    WrongDestination,
     /// CONNECT to an origin that cannot be reached.
     #[error("the host cannot be reached at the moment")]
     TunnelUnreachable,
@@ -72,7 +78,8 @@ impl Turned {
             Self::ContentTooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::Trace | Self::WebSocket => StatusCode::NOT_IMPLEMENTED,
-            Self::TunnelNotListed => StatusCode::FORBIDDEN,
+            Self::TunnelNotListed | Self::AddressLiteral => StatusCode::FORBIDDEN,
+            Self::WrongDestination => StatusCode::MISDIRECTED_REQUEST,
             Self::TunnelUnreachable => StatusCode::BAD_GATEWAY,
         }
     }

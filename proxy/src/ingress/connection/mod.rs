@@ -31,7 +31,7 @@ use self::guarded::{Activity, Guarded, Waits};
 use super::limits::{HEAD_BYTES_MAX, Limits};
 use super::places::Place;
 use super::tunnel::{self, Dial};
-use super::{Answers, Behind};
+use super::{Answers, Behind, transparent};
 use crate::request::{Arrival, ResponseBody, Way};
 
 /// Frames that a client may have reset and that are not yet cleaned up, on one HTTP/2 connection: more is an attack
@@ -109,7 +109,16 @@ where
     let content_bytes_max = limits.request_body_bytes_max;
     let door = Door { way: arrival.way, is_secure: arrival.is_secure, content_bytes_max };
     let is_head = head.method == Method::HEAD;
-    let response = match admit(door, &mut head) {
+    let admitted = match (admit(door, &mut head), arrival.original) {
+        // Over TLS the name in the ClientHello was compared, and no other is served.
+        (Ok(Admitted::Request), Some(original)) if !arrival.is_secure => {
+            let (list, mismatch) = (behind.allowlist.load_full(), behind.router.mismatch);
+            let may_ask = transparent::may_ask(&behind.dial, &list, &head, original, mismatch).await;
+            may_ask.map(|()| Admitted::Request)
+        }
+        (admitted, _) => admitted,
+    };
+    let response = match admitted {
         Ok(Admitted::Request) => {
             let has_no_content = head.method == Method::GET || is_head;
             let body = if has_no_content {

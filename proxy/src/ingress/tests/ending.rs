@@ -92,6 +92,7 @@ fn without_socket() -> (tokio::io::DuplexStream, Arc<Seen>, JoinHandle<()>) {
         way: Way::Reverse,
         is_secure: false,
         local_port: 80,
+        original: None,
         server_name: None,
         may_see_status: false,
         may_purge: false,

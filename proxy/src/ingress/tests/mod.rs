@@ -7,6 +7,7 @@ mod floods;
 mod https;
 mod tunnels;
 
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -120,6 +121,10 @@ impl Dial for TestOrigin {
         let host = permit.host().to_string();
         self.dialled.lock().unwrap().push(format!("{host}:{}", permit.port()));
         TcpStream::connect(self.address).await.map_err(|_| ForwardError::ConnectionRefused { host })
+    }
+
+    async fn leads_to(&self, _: &Permit, address: IpAddr) -> Result<bool, ForwardError> {
+        Ok(address == self.address.ip())
     }
 }
 

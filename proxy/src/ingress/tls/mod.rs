@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use self::replay::Replay;
 use super::places::Place;
 use super::tunnel::{self, Dial};
-use super::{Answers, Behind, connection};
+use super::{Answers, Behind, connection, transparent};
 use crate::ca::{CaError, Certificates};
 use crate::request::{Arrival, Way};
 
@@ -110,7 +110,14 @@ where
             return;
         }
     };
-    let decision = decide(&behind.allowlist.load(), &behind.certificates, hello.server_name.as_deref());
+    let list = behind.allowlist.load_full();
+    if let Some(host) = hello.server_name.as_deref().and_then(|name| HostName::parse(name).ok())
+        && !transparent::may_open(&behind.dial, &list, &host, arrival.original, behind.router.mismatch).await
+    {
+        tracing::debug!(%host, "closed: it was going to an address that is none of the site's");
+        return refuse(stream).await;
+    }
+    let decision = decide(&list, &behind.certificates, hello.server_name.as_deref());
     match decision {
         Decision::Refuse => refuse(stream).await,
         Decision::Splice(permit) => splice(&behind, stream, &seen, permit).await,
