@@ -58,6 +58,17 @@ impl Certificates {
             (None, None) => Err(Arc::new(CaError::NotCovered { host: host.clone() })),
         }
     }
+
+    /// The certificate for one of the box's own names: always the CA's, for it shows whether a device trusts that.
+    ///
+    /// # Errors
+    /// [`CaError`] when there is no CA, or it does not cover the name.
+    pub fn own_key(&self, host: &HostName) -> Result<Arc<CertifiedKey>, Arc<CaError>> {
+        match &self.ca {
+            Some(ca) => ca.own_key(host),
+            None => Err(Arc::new(CaError::NotCovered { host: host.clone() })),
+        }
+    }
 }
 
 fn read(file: &CertificateFile) -> Result<Arc<CertifiedKey>, CaError> {

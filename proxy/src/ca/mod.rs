@@ -31,6 +31,7 @@ pub use self::scope::Scope;
 use self::authority::Authority;
 use self::mint::Validity;
 use crate::clock::Clock;
+use crate::portal::names;
 
 /// Most names that a root is made for. Browsers give up at some product of constraints and names; a few hundred are safe.
 pub const NAMES_MAX: usize = 500;
@@ -210,6 +211,21 @@ impl Ca {
         if permit.site().tls() != TlsMode::Terminate {
             return Err(Arc::new(CaError::NotTerminated { host: host.clone() }));
         }
+        self.key_for(host)
+    }
+
+    /// The same for one of the box's own names, which no list has.
+    ///
+    /// # Errors
+    /// [`CaError`] when the name is not one of them, the CA leaves it out, or time is wrong.
+    pub fn own_key(&self, host: &HostName) -> Result<Arc<CertifiedKey>, Arc<CaError>> {
+        if !names::is_own(host) {
+            return Err(Arc::new(CaError::NotCovered { host: host.clone() }));
+        }
+        self.key_for(host)
+    }
+
+    fn key_for(&self, host: &HostName) -> Result<Arc<CertifiedKey>, Arc<CaError>> {
         let now = self.clock.now();
         if let Some(leaf) = self.leaves.get(host) {
             if leaf.validity.holds(now, LEAF_MARGIN) {

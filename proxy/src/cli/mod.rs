@@ -60,7 +60,7 @@ enum Command {
     /// Make the running box read its allowlist again
     Reload(ConfigArg),
     /// Say how the running box is
-    Status(ConfigArg),
+    Status(status::StatusArgs),
     /// Show what a night did
     Report(report::ReportArgs),
     /// Show requests and bytes by site: what came from the box and what crossed the link
@@ -108,7 +108,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Prefetch(args) => prefetch::run(args).await,
         Command::Allowlist(command) => allowlist::run(&command),
         Command::Reload(config) => status::reload(&config).await,
-        Command::Status(config) => status::run(&config).await,
+        Command::Status(arguments) => status::run(&arguments).await,
         Command::Report(args) => report::run(&args),
         Command::Ledger(args) => ledger::run(args).await,
         Command::Purge(args) => purge::run(args).await,

@@ -9,10 +9,24 @@ use super::say_line;
 use crate::config::quantity::{ByteSize, counted};
 use crate::operate::{Client, ClientError};
 
+/// What `status` is asked for.
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// As JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
 /// Says how the running box is.
-pub(super) async fn run(config: &ConfigArg) -> anyhow::Result<ExitCode> {
-    let config = config.load()?;
+pub(super) async fn run(arguments: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let config = arguments.config.load()?;
     let status = running(&config.data).await?.status().await?;
+    if arguments.json {
+        say_line(format_args!("{}", serde_json::to_string_pretty(&status)?))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     say_line(format_args!("bulaq {} serves {}", status.version, counted(status.sites as u64, "site")))?;
     let store = status.store;
     say_line(format_args!(
@@ -34,6 +48,10 @@ pub(super) async fn run(config: &ConfigArg) -> anyhow::Result<ExitCode> {
         (true, _) => say_line(format_args!("night   at work"))?,
         (false, Some(next)) => say_line(format_args!("night   begins {next}"))?,
         (false, None) => say_line(format_args!("night   only by `bulaq prefetch`"))?,
+    }
+    for (nth, door) in status.doors.iter().enumerate() {
+        let head = if nth == 0 { "doors " } else { "" };
+        say_line(format_args!("{head:6}  {:>8}  {}", door.count, door.text))?;
     }
     Ok(ExitCode::SUCCESS)
 }

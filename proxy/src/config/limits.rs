@@ -64,6 +64,15 @@ const fn counts(bounds: origin::Bounds<usize>) -> Limit<u64> {
 /// holds the most.
 pub const REQUESTS_MAX: Limit<u64> = Limit::new(16, 4_096, 65_536);
 
+// ---- [trust] ----
+
+/// `remembered`: how long a device that has passed the probe is taken to trust the CA. A school day by default; an
+/// address is given to another device after a week at most.
+pub const TRUST_REMEMBERED: Limit<Period> = seconds(60, 12 * 3_600, 7 * 86_400);
+
+/// `splice-after-refusal`: how long a host is passed through to a device that has refused its certificate.
+pub const SPLICE_AFTER_REFUSAL: Limit<Period> = seconds(60, 6 * 3_600, 7 * 86_400);
+
 // ---- [store] ----
 
 /// `size`: the store on disk. Less than the least holds no night of one site; more than the most needs an index in

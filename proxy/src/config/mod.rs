@@ -22,7 +22,7 @@ use jiff::tz::TimeZone;
 use toml::de::DeTable;
 
 use crate::ca::CertificateFile;
-use crate::ingress::IngressOptions;
+use crate::ingress::{IngressOptions, TrustOptions};
 use crate::ledger::LedgerOptions;
 use crate::origin::OriginOptions;
 use crate::prefetch::NightOptions;
@@ -47,6 +47,8 @@ pub struct Config {
     pub ingress: IngressOptions,
     /// Certificates for sites that are terminated, before those that the box mints.
     pub certificates: Vec<CertificateFile>,
+    /// Which devices are known to trust the CA.
+    pub trust: TrustOptions,
     /// The request path.
     pub request: RequestOptions,
     /// The store; its folder is in `data`.

@@ -32,6 +32,7 @@ fn the_defaults_are_those_of_the_rooms() {
     assert_eq!(shown(&config.store), shown(&StoreOptions::new("/var/lib/bulaq/store")));
     assert_eq!(shown(&config.origin), shown(&OriginOptions::default()));
     assert_eq!(shown(&config.request), shown(&RequestOptions::default()));
+    assert_eq!(shown(&config.trust), shown(&TrustOptions::default()));
     assert_eq!(shown(&config.night), shown(&NightOptions { zone: TimeZone::system(), ..NightOptions::default() }));
     assert_eq!(config.ledger, LedgerOptions::default());
     assert_eq!(config.ingress.limits, crate::ingress::Limits::default());
@@ -49,7 +50,7 @@ fn the_example_shows_every_key_at_its_default() {
 
 /// How many keys a file can have: asks for the known ones with an unknown one in every section.
 fn known_keys() -> usize {
-    let sections = ["listen", "router", "tls", "pages", "cache", "store", "origin", "night", "ledger", "log"];
+    let sections = ["listen", "router", "tls", "trust", "pages", "cache", "store", "origin", "night", "ledger", "log"];
     let unknown = "zzzzzzzzzzzz = 1\n";
     let file: String =
         sections.iter().fold(unknown.to_owned(), |file, section| format!("{file}[{section}]\n{unknown}"));

@@ -117,7 +117,8 @@ pub fn request_head(data: &[u8]) {
         !["forwarded", "proxy-authorization", "x-real-ip", "proxy"].iter().any(|&it| head.headers.contains_key(it))
     );
     if let Admitted::Tunnel { host, port } = &admitted {
-        assert!(*port > 0 && !host.is_empty() && head.method == Method::CONNECT && door.way == Way::Forward);
+        assert!(*port > 0 && !host.is_empty() && head.method == Method::CONNECT);
+        assert!(door.way == Way::Forward && !door.is_secure);
         return;
     }
     assert!(head.headers.get_all(HOST).iter().count() <= 1 && !head.headers.contains_key(TRANSFER_ENCODING));
@@ -128,7 +129,7 @@ pub fn request_head(data: &[u8]) {
     if head.method == Method::GET || head.method == Method::HEAD {
         assert!(!head.headers.contains_key(CONTENT_LENGTH));
     }
-    if door.way == Way::Forward {
+    if door.way == Way::Forward && !door.is_secure {
         let host = head.uri.authority().expect("by the forward door the target names the host").as_str();
         assert_eq!(head.headers[HOST].as_bytes(), host.as_bytes());
     } else {
@@ -164,8 +165,10 @@ pub fn client_hello(data: &[u8]) {
         (Ok(Parsed::Whole(whole)), Ok(Parsed::Whole(part))) => assert_eq!(*whole, part),
         (Ok(Parsed::Partial), Ok(part)) => assert_eq!(part, Parsed::Partial),
         (Ok(_), Err(why)) => panic!("fewer bytes are worse: {why}"),
-        (Err(HelloError::NotTls(_) | HelloError::TooLong), _) | (Ok(Parsed::Whole(_)), Ok(Parsed::Partial)) => {}
-        (Err(why), _) => panic!("a parser waits for nothing: {why}"),
+        (Err(why @ (HelloError::TooSlow | HelloError::Silent | HelloError::Gone(_))), _) => {
+            panic!("a parser waits for nothing: {why}")
+        }
+        (Err(_), _) | (Ok(Parsed::Whole(_)), Ok(Parsed::Partial)) => {}
     }
     if let Ok(Parsed::Whole(hello)) = &whole {
         let more = [data, b"\x17\x03\x03\x00\x01\x00"].concat();

@@ -9,9 +9,10 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::sleep;
 
+use super::doors::Outcome;
 use super::places::Place;
 use super::tunnel::Dial;
-use super::{Answers, Behind, DoorKind, connection, tls, transparent};
+use super::{Answers, Behind, Caller, DoorKind, connection, tls, transparent};
 use crate::request::{Arrival, Way};
 
 /// Connections that the kernel holds until we take them: a school's first minute of a lesson at once.
@@ -64,6 +65,7 @@ where
             continue;
         }
         let Some(place) = behind.places.give(free, peer.ip()) else {
+            behind.doors.count(Outcome::TooMany);
             tracing::debug!("a client has too many connections");
             continue;
         };
@@ -96,6 +98,7 @@ where
     let original = match transparent::original(&stream, kind, behind.router.mode) {
         Ok(original) => original,
         Err(stray) => {
+            behind.doors.count(Outcome::from(stray));
             tracing::debug!(reason = %stray, "a connection at a router's door is closed");
             return;
         }
@@ -110,13 +113,13 @@ where
         may_see_status: behind.operators.iter().any(|network| network.contains(&peer)),
         may_purge: behind.purgers.iter().any(|network| network.contains(&peer)),
     };
-    let cut = behind.cut.clone();
+    let (cut, caller) = (behind.cut.clone(), Caller { peer, _place: place });
     let serving = async {
         match kind {
             DoorKind::Http | DoorKind::Forward | DoorKind::TransparentHttp => {
-                connection::serve(behind, stream, arrival, place).await;
+                connection::serve(behind, stream, arrival, caller).await;
             }
-            DoorKind::Https | DoorKind::TransparentHttps => tls::serve(behind, stream, arrival, place).await,
+            DoorKind::Https | DoorKind::TransparentHttps => tls::serve(behind, stream, arrival, caller).await,
         }
     };
     tokio::select! {

@@ -12,6 +12,7 @@
 //! allows; bytes are tunnelled after a 200 to CONNECT and at no other time. HTTP/3 has no door.
 
 mod connection;
+pub mod doors;
 mod forward;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -22,11 +23,12 @@ mod places;
 mod tests;
 mod tls;
 pub mod transparent;
+pub mod trust;
 mod tunnel;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -43,12 +45,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+pub use self::doors::Doors;
 pub use self::forward::Clients;
 pub use self::limits::Limits;
+pub use self::trust::{Trust, TrustOptions};
 pub use self::tunnel::{Dial, OnTunnel, TunnelReceipt};
 
 use self::limits::OutOfRange;
-use self::places::Places;
+use self::places::{Place, Places};
 use self::transparent::{Mode, RouterOptions};
 use crate::ca::Certificates;
 use crate::request::{RequestBody, ResponseBody};
@@ -230,10 +234,22 @@ pub struct Inside<S, D> {
     pub origin: D,
     /// What is shown to clients of `terminate` sites.
     pub certificates: Arc<Certificates>,
+    /// Which devices trust the CA.
+    pub trust: Arc<Trust>,
+    /// What the doors did, counted.
+    pub doors: Arc<Doors>,
     /// Ends it.
     pub shutdown: Shutdown,
     /// Hears of each tunnel that has ended.
     pub on_tunnel: OnTunnel,
+}
+
+/// Who is at the other end of a connection, as far as the door must know. It goes no further than the door.
+#[derive(Clone, Debug)]
+struct Caller {
+    peer: IpAddr,
+    /// Its place among all connections, kept for as long as anything of the connection lasts.
+    _place: Arc<Place>,
 }
 
 /// What every connection shares.
@@ -242,7 +258,10 @@ struct Behind<S, D> {
     allowlist: Arc<ArcSwap<Allowlist>>,
     dial: D,
     certificates: Arc<Certificates>,
-    tls: Arc<ServerConfig>,
+    trust: Arc<Trust>,
+    doors: Arc<Doors>,
+    /// How TLS is ended, but for the certificate.
+    tls: ServerConfig,
     http: auto::Builder<TokioExecutor>,
     limits: Limits,
     operators: Vec<IpNet>,
@@ -260,13 +279,15 @@ struct Behind<S, D> {
 impl<S, D> Behind<S, D> {
     fn new(inside: Inside<S, D>, options: IngressOptions) -> Result<Self, IngressError> {
         let IngressOptions { limits, operators, purgers, clients, router, .. } = options;
-        let Inside { stack, allowlist, origin, certificates, shutdown, on_tunnel } = inside;
-        let tls = tls::server_config(Arc::clone(&allowlist), Arc::clone(&certificates)).map_err(IngressError::Tls)?;
+        let Inside { stack, allowlist, origin, certificates, trust, doors, shutdown, on_tunnel } = inside;
+        let tls = tls::base_config().map_err(IngressError::Tls)?;
         Ok(Self {
             stack,
             allowlist,
             dial: origin,
             certificates,
+            trust,
+            doors,
             tls,
             http: connection::http(&limits),
             places: Places::new(connections_max(&limits), limits.connections_per_client_max),

@@ -12,11 +12,13 @@ use http::Uri;
 use tokio_util::sync::CancellationToken;
 
 use super::operations::{
-    Failure, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell, VerifyDone, VerifyStep, What,
+    DoorCount, Failure, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell, VerifyDone, VerifyStep,
+    What,
 };
 use crate::ca::Ca;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::ingress::Doors;
 use crate::ledger::{HourRow, Period, Totals};
 use crate::prefetch::progress::{Progress, Snapshot};
 use crate::prefetch::report::NightReport;
@@ -38,6 +40,8 @@ pub struct Desk {
     allowlist: PathBuf,
     /// Told of a new list before requests are; a command that serves nobody has none.
     ca: Option<Arc<Ca>>,
+    /// What the doors count; zero where no door is open.
+    doors: Arc<Doors>,
     /// What tells this box from others, so that their nights do not begin at one time.
     identity: [u8; IDENTITY_BYTES],
     nights_at_work: AtomicUsize,
@@ -72,6 +76,7 @@ impl Desk {
             window: config.window.clone(),
             allowlist: config.allowlist.clone(),
             ca,
+            doors: Arc::default(),
             identity: identity(&config.data),
             nights_at_work: AtomicUsize::new(0),
             reloading: Mutex::default(),
@@ -81,6 +86,11 @@ impl Desk {
     /// The rooms.
     pub fn rooms(&self) -> &Rooms {
         &self.rooms
+    }
+
+    /// What the doors count.
+    pub fn doors(&self) -> &Arc<Doors> {
+        &self.doors
     }
 
     /// Runs a night in each window until `stop`; returns at once when there is no window.
@@ -194,6 +204,7 @@ impl Operations for Desk {
             store,
             is_night_at_work: self.nights_at_work.load(Ordering::Relaxed) > 0,
             next_night: next,
+            doors: self.doors.all().filter(|counted| counted.count > 0).map(DoorCount::from).collect(),
         }
     }
 

@@ -16,7 +16,8 @@ pub use client::{Client, ClientError};
 pub use control::{Control, ControlError};
 pub use desk::Desk;
 pub use operations::{
-    Failure, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell, VerifyDone, VerifyStep, What,
+    DoorCount, Failure, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell, VerifyDone, VerifyStep,
+    What,
 };
 
 /// Where the socket of a box is that keeps its things in `data`.

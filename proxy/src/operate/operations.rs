@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ingress::doors;
 use crate::ledger::{HourRow, Period, Totals};
 use crate::prefetch::progress::Snapshot;
 use crate::prefetch::report::NightReport;
@@ -152,6 +153,26 @@ pub struct Status {
     pub is_night_at_work: bool,
     /// When the next night begins, in local time; none when there is no window.
     pub next_night: Option<String>,
+    /// What the doors did with connections since the start, what never happened left out.
+    #[serde(default)]
+    pub doors: Vec<DoorCount>,
+}
+
+/// How often the doors did something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoorCount {
+    /// A stable word, such as `spliced-by-list`.
+    pub word: String,
+    /// The same for people.
+    pub text: String,
+    /// How often since the box started.
+    pub count: u64,
+}
+
+impl From<doors::Counted> for DoorCount {
+    fn from(counted: doors::Counted) -> Self {
+        Self { word: counted.word.to_owned(), text: counted.text.to_owned(), count: counted.count }
+    }
 }
 
 /// How the store is.

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ingress::transparent::RouterOptions;
 use crate::ingress::transparent::keeper::keep;
-use crate::ingress::{Bound, Ingress, IngressError, Inside, OnTunnel, TunnelReceipt};
+use crate::ingress::{Bound, Ingress, IngressError, Inside, OnTunnel, Trust, TunnelReceipt};
 use crate::ledger::{Ledger, Receipt};
 use crate::prefetch::progress::LogLines;
 use crate::request::Source;
@@ -75,6 +75,7 @@ struct Opened {
     control: Control,
     certificates: Arc<Certificates>,
     router: RouterOptions,
+    trust: Arc<Trust>,
 }
 
 fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
@@ -83,6 +84,7 @@ fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
     let ca = Arc::new(Ca::open(&config.data.join("ca"), &list, clock.clone())?);
     let certificates = Arc::new(Certificates::new(&config.certificates, Some(Arc::clone(&ca)))?);
     tell_of_the_root(&ca, &list);
+    let trust = Arc::new(Trust::new(config.trust.clone(), clock.clone()));
     // The store's lock comes before the doors and the socket: of two boxes in one folder the second ends here.
     let desk = Arc::new(Desk::open(&config, list, Some(ca), clock)?);
     let router = config.ingress.router.clone();
@@ -95,12 +97,12 @@ fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
             info!(%address, "{door} is open");
         }
     }
-    Ok(Opened { desk, bound, control, certificates, router })
+    Ok(Opened { desk, bound, control, certificates, router, trust })
 }
 
 impl Opened {
     async fn serve(self, shutdown: Shutdown, hang_up: Signal) -> Result<(), RunError> {
-        let Self { desk, bound, control, certificates, router } = self;
+        let Self { desk, bound, control, certificates, router, trust } = self;
         let context = Arc::clone(&desk.rooms().context);
         let stop = CancellationToken::new();
         let stopped = || stop.clone().cancelled_owned();
@@ -124,6 +126,8 @@ impl Opened {
             allowlist: Arc::clone(&context.allowlist),
             origin: context.origin.clone(),
             certificates,
+            trust,
+            doors: Arc::clone(desk.doors()),
             shutdown: shutdown.clone(),
             on_tunnel: receipts_of_tunnels(Arc::clone(&context.ledger)),
         };

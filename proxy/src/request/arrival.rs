@@ -25,12 +25,19 @@ pub struct Arrival {
     pub may_purge: bool,
 }
 
+impl Arrival {
+    /// Whether the client believes to speak with the site itself: by a reverse door, or over TLS inside a CONNECT.
+    pub fn is_at_site(&self) -> bool {
+        self.way == Way::Reverse || self.is_secure
+    }
+}
+
 /// The doors of the box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Way {
     /// A client that believes us to be the origin: its `Host` is the site.
     Reverse,
-    /// A client that knows us as its proxy: absolute-form targets.
+    /// A client that knows us as its proxy: absolute-form targets, or TLS inside a CONNECT that ends here.
     Forward,
     /// The night's prefetch: absolute-form targets, made by ourselves.
     Night,

@@ -59,7 +59,7 @@ impl TargetUri {
 /// What the request is for, or why that cannot be told.
 ///
 /// On the reverse doors the `Host` (in HTTP/2 `:authority`) names the site, and our own listener's port stands for the
-/// scheme's own port. On the others the absolute form does, and a `Host` that disagrees is refused rather than
+/// scheme's own port; inside a CONNECT it names the site too. On the others the absolute form does, and a `Host` that disagrees is refused rather than
 /// overruled: somebody is trying to be understood in two ways.
 ///
 /// # Errors
@@ -76,7 +76,7 @@ pub fn target(parts: &Parts, arrival: &Arrival, own_names: &[HostName]) -> Resul
             return Err(Refusal::BadRequest("the request names two different hosts"));
         }
         (Some(written), _) => written.clone(),
-        (None, Some(field)) if arrival.way == Way::Reverse => field,
+        (None, Some(field)) if arrival.is_at_site() => field,
         (None, _) => return Err(Refusal::BadRequest("the request does not say which host it is for")),
     };
     if authority.as_str().contains('@') {
@@ -85,6 +85,7 @@ pub fn target(parts: &Parts, arrival: &Arrival, own_names: &[HostName]) -> Resul
     let scheme = scheme(parts, arrival)?;
     let host = match HostName::parse(authority.host()) {
         Ok(host) => host,
+        Err(_) if arrival.server_name.is_some() => return Err(Refusal::Misdirected),
         Err(HostNameError::IpLiteral) if arrival.way == Way::Reverse => return Ok(Target::Own),
         Err(HostNameError::IpLiteral) => return Err(Refusal::AddressLiteral),
         Err(_) => return Err(Refusal::BadRequest("the host name is not valid")),
@@ -104,9 +105,9 @@ pub fn target(parts: &Parts, arrival: &Arrival, own_names: &[HostName]) -> Resul
 
 fn scheme(parts: &Parts, arrival: &Arrival) -> Result<Scheme, Refusal> {
     let of_door = if arrival.is_secure { Scheme::Https } else { Scheme::Http };
-    match (arrival.way, parts.uri.scheme_str()) {
+    match (arrival.is_at_site(), parts.uri.scheme_str()) {
         // The door decides: an HTTP/1.1 client may write anything in an absolute form to what it takes for the origin.
-        (Way::Reverse, _) => Ok(of_door),
+        (true, _) => Ok(of_door),
         (_, Some(word)) => Scheme::parse(word).ok_or(Refusal::BadRequest("only http and https addresses are served")),
         (_, None) => Err(Refusal::BadRequest("a proxy needs the whole address, beginning with http://")),
     }
@@ -196,5 +197,27 @@ mod tests {
         assert!(matches!(target(&parts, &opened, &[]), Err(Refusal::Misdirected)));
         let own = [HostName::parse("b.kz").unwrap()];
         assert!(matches!(target(&parts, &opened, &own), Err(Refusal::Misdirected)), "the box's own names too");
+        let (parts, ()) = Request::builder().uri("/").header(HOST, "127.0.0.1").body(()).unwrap().into_parts();
+        assert!(matches!(target(&parts, &opened, &[]), Err(Refusal::Misdirected)));
+    }
+
+    #[test]
+    fn inside_a_connect_targets_are_those_of_the_site() {
+        let opened = Arrival { server_name: HostName::parse("a.kz").ok(), is_secure: true, ..arrival(Way::Forward) };
+        for (host, expected) in [
+            ("a.kz", Ok("https://a.kz/x")),
+            ("A.kz:443", Ok("https://a.kz/x")),
+            ("a.kz:8000", Ok("https://a.kz:8000/x")), // the port of the proxy means nothing here
+            ("b.kz", Err("misdirected")),
+            ("10.0.0.1", Err("misdirected")),
+        ] {
+            let (parts, ()) = Request::builder().uri("/x").header(HOST, host).body(()).unwrap().into_parts();
+            let told = match target(&parts, &opened, &[]) {
+                Ok(Target::Site(target)) => Ok(target.to_uri().to_string()),
+                Ok(Target::Own) => Ok(String::from("own")),
+                Err(refusal) => Err(refusal.token()),
+            };
+            assert_eq!(told, expected.map(str::to_owned), "{host}");
+        }
     }
 }

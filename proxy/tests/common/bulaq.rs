@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bulaq::ca::Certificates;
 use bulaq::clock::Clock;
-use bulaq::ingress::{Ingress, IngressOptions, Inside};
+use bulaq::ingress::{Ingress, IngressOptions, Inside, Trust, TrustOptions};
 use bulaq::ledger::LedgerOptions;
 use bulaq::origin::{HostOverride, OriginOptions};
 use bulaq::request::RequestOptions;
@@ -111,6 +111,8 @@ impl Bulaq {
             allowlist: Arc::clone(&rooms.context.allowlist),
             origin: rooms.context.origin.clone(),
             certificates: Arc::new(Certificates::default()),
+            trust: Arc::new(Trust::new(TrustOptions::default(), clock.clone())),
+            doors: Arc::default(),
             shutdown: shutdown.clone(),
             on_tunnel: Arc::new(|_| {}),
         };

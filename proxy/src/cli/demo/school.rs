@@ -15,7 +15,7 @@ use super::folder::ALLOWLIST;
 use crate::ca::Certificates;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::ingress::{Bound, Ingress, IngressError, Inside};
+use crate::ingress::{Bound, Ingress, IngressError, Inside, Trust, TrustOptions};
 use crate::ledger::{Period, Totals};
 use crate::prefetch::Night;
 use crate::prefetch::progress::Progress;
@@ -90,6 +90,8 @@ impl School {
             allowlist: Arc::clone(&context.allowlist),
             origin: context.origin.clone(),
             certificates: Arc::new(Certificates::new(&[], None)?),
+            trust: Arc::new(Trust::new(TrustOptions::default(), context.clock.clone())),
+            doors: Arc::default(),
             shutdown: shutdown.clone(),
             on_tunnel: Arc::new(|_| {}), // no site of the demo is spliced
         };

@@ -2,6 +2,7 @@
 
 mod clients;
 mod router;
+mod trust;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -51,6 +52,7 @@ pub(super) fn config(root: &Section<'_, '_>, folder: &Path) -> Config {
             ..ingress(&root.section("listen"), status_networks(root))
         },
         certificates: certificates(&root.section("tls"), folder),
+        trust: trust::trust(&root.section("trust")),
         request: request(root),
         store: store(&root.section("store"), &data),
         origin: origin(&root.section("origin"), folder),

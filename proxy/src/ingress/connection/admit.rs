@@ -125,8 +125,9 @@ pub(crate) fn admit(door: Door, head: &mut Parts) -> Result<Admitted, Turned> {
         connect_target(door, head)?
     } else {
         match door.way {
-            Way::Reverse | Way::Night => reverse_target(door, head)?,
-            Way::Forward => forward_target(head)?,
+            Way::Forward if !door.is_secure => forward_target(head)?,
+            // Inside a CONNECT, too, the client believes to speak with the site.
+            Way::Reverse | Way::Night | Way::Forward => reverse_target(door, head)?,
         }
         check_content(door, head)?;
         check_fields(head)?;
@@ -142,7 +143,7 @@ fn target_bytes(uri: &Uri) -> usize {
 
 fn connect_target(door: Door, head: &Parts) -> Result<Admitted, Turned> {
     // Over HTTP/2 a tunnel would share its connection with requests; clients of a plain proxy port use HTTP/1.1.
-    if door.way != Way::Forward || head.version != Version::HTTP_11 {
+    if door.way != Way::Forward || door.is_secure || head.version != Version::HTTP_11 {
         return Err(Turned::WrongDoor("web pages, not for CONNECT"));
     }
     let target = head.uri.authority().ok_or(Turned::BadAuthority)?.as_str();

@@ -8,11 +8,14 @@ pub(super) mod framing;
 mod guarded;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use bulaq_allowlist::{Allowlist, HostName, Permit};
+use bulaq_allowlist::HostName;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Version};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
@@ -22,17 +25,18 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tower::ServiceExt;
 
 use self::admit::{Admitted, Door, Turned, admit};
 use self::content::Served;
 use self::guarded::{Activity, Guarded, Waits};
+use super::doors::Outcome;
 use super::limits::{HEAD_BYTES_MAX, Limits};
-use super::places::Place;
-use super::tunnel::{self, Dial};
-use super::{Answers, Behind, transparent};
-use crate::request::{Arrival, ResponseBody, Way};
+use super::tls::{self, Connected, Decision, Expected, HTTPS_PORT};
+use super::tunnel::Dial;
+use super::{Answers, Behind, Caller, transparent};
+use crate::portal::names;
+use crate::request::{Arrival, ResponseBody};
 
 /// Frames that a client may have reset and that are not yet cleaned up, on one HTTP/2 connection: more is an attack
 /// (rapid reset, CVE-2023-44487), and the connection is ended.
@@ -61,7 +65,7 @@ pub(super) fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
 }
 
 /// Serves one connection until it ends, or until the box is shut down and its requests have been answered.
-pub(super) async fn serve<S, D, I>(behind: Arc<Behind<S, D>>, io: I, arrival: Arrival, place: Arc<Place>)
+pub(super) async fn serve<S, D, I>(behind: Arc<Behind<S, D>>, io: I, arrival: Arrival, caller: Caller)
 where
     S: Answers,
     D: Dial,
@@ -70,9 +74,9 @@ where
     let activity = Arc::new(Activity::default());
     let io = TokioIo::new(Guarded::new(io, Waits::new(&behind.limits), Arc::clone(&activity)));
     let service = service_fn(|request| {
-        let (behind, arrival, activity, place) =
-            (Arc::clone(&behind), arrival.clone(), Arc::clone(&activity), Arc::clone(&place));
-        async move { Ok::<_, Infallible>(answer(behind, arrival, activity, place, request).await) }
+        let (behind, arrival, activity, caller) =
+            (Arc::clone(&behind), arrival.clone(), Arc::clone(&activity), caller.clone());
+        async move { Ok::<_, Infallible>(answer(behind, arrival, activity, caller, request).await) }
     });
     let mut connection = std::pin::pin!(behind.http.serve_connection_with_upgrades(io, service));
     let ended = tokio::select! {
@@ -95,7 +99,7 @@ async fn answer<S, D>(
     behind: Arc<Behind<S, D>>,
     arrival: Arrival,
     activity: Arc<Activity>,
-    place: Arc<Place>,
+    caller: Caller,
     request: Request<Incoming>,
 ) -> Response<Served>
 where
@@ -126,6 +130,9 @@ where
             } else {
                 content::of_request(incoming, content_bytes_max, limits.request_body_wait(), &activity)
             };
+            if is_probe(&arrival, &head) {
+                behind.trust.proved(caller.peer);
+            }
             head.extensions.insert(arrival);
             // HTTP/1.0 knows no interim responses, and over HTTP/2 hyper has no way to send them (its pull request 4114).
             let interim = (version == Version::HTTP_11).then(|| Arc::clone(activity.interim()));
@@ -139,8 +146,8 @@ where
             };
             response
         }
-        Ok(Admitted::Tunnel { host, port }) => match connect(&behind, &host, port).await {
-            Ok((permit, origin)) => open_tunnel(behind, permit, origin, upgrade, place),
+        Ok(Admitted::Tunnel { host, port }) => match connect(&behind, caller.peer, &host, port).await {
+            Ok(connected) => open_tunnel(behind, connected, upgrade, arrival, caller),
             Err(turned) => turned_away(turned, version),
         },
         Err(turned) => turned_away(turned, version),
@@ -162,48 +169,87 @@ fn without_content(mut response: Response<ResponseBody>) -> Response<ResponseBod
     response.map(|_| content::empty())
 }
 
-/// Asks the allowlist, then dials. Nothing is connected to that it does not permit.
-async fn connect<S, D: Dial>(behind: &Behind<S, D>, host: &str, port: u16) -> Result<(Permit, TcpStream), Turned> {
-    let permit = permit_tunnel(&behind.allowlist.load(), host, port)?;
-    match behind.dial.dial(&permit).await {
-        Ok(origin) => Ok((permit, origin)),
-        Err(error) => {
-            tracing::debug!(host = %permit.host(), error = %error, "no tunnel");
-            Err(Turned::TunnelUnreachable)
+/// Whether this is a request for the name that shows trust: it came over TLS that ended here, under our certificate.
+fn is_probe(arrival: &Arrival, head: &Parts) -> bool {
+    let probe = names::probe_name();
+    arrival.is_secure
+        && arrival.server_name.as_ref() == Some(probe)
+        && head.headers.get(HOST).is_some_and(|host| host.as_bytes().eq_ignore_ascii_case(probe.as_str().as_bytes()))
+}
+
+/// Asks the allowlist, and dials if the bytes will pass through: a client can still be told that it cannot be reached.
+/// Nothing is connected to that is not permitted.
+async fn connect<S, D: Dial>(behind: &Behind<S, D>, peer: IpAddr, host: &str, port: u16) -> Result<Connected, Turned> {
+    let not_listed = || {
+        behind.doors.count(Outcome::ConnectNotListed);
+        Turned::TunnelNotListed
+    };
+    let host = HostName::parse(host).map_err(|_| not_listed())?;
+    let expected = Expected { host: host.clone(), port };
+    match tls::decide(behind, peer, &host, port) {
+        Decision::Refuse(_) => Err(not_listed()),
+        Decision::Terminate(_) if names::is_own(&host) && port != HTTPS_PORT => Err(not_listed()),
+        Decision::Terminate(_) => {
+            let permit = behind.allowlist.load().permit_tunnel(&host, port).ok();
+            Ok(Connected { expected, permit, origin: None })
         }
+        Decision::Splice(permit, _) => match behind.dial.dial(&permit).await {
+            Ok(origin) => Ok(Connected { expected, permit: Some(permit), origin: Some(origin) }),
+            Err(error) => {
+                tracing::debug!(host = %permit.host(), error = %error, "no tunnel");
+                behind.doors.count(Outcome::OriginUnreachable);
+                Err(Turned::TunnelUnreachable)
+            }
+        },
     }
 }
 
-fn permit_tunnel(allowlist: &Allowlist, host: &str, port: u16) -> Result<Permit, Turned> {
-    let host = HostName::parse(host).map_err(|_| Turned::TunnelNotListed)?;
-    allowlist.permit_tunnel(&host, port).map_err(|_| Turned::TunnelNotListed)
-}
-
-/// Answers 200 and, once that is sent, copies. What the client sent after its head waits until then.
+/// Answers 200 and, once that is sent, goes on as at the https door. What the client sent after its head waits until
+/// then.
 fn open_tunnel<S, D>(
     behind: Arc<Behind<S, D>>,
-    permit: Permit,
-    origin: TcpStream,
+    connected: Connected,
     upgrade: Option<OnUpgrade>,
-    place: Arc<Place>,
+    arrival: Arrival,
+    caller: Caller,
 ) -> Response<ResponseBody>
 where
-    S: Send + Sync + 'static,
+    S: Answers,
     D: Dial,
 {
     let tasks = behind.tasks.clone();
+    let cut = behind.cut.clone();
+    let tunnel = in_tunnel(behind, connected, upgrade, arrival, caller);
     tasks.spawn(async move {
-        let _place = place;
-        let Some(upgrade) = upgrade else { return };
-        match upgrade.await {
-            Ok(client) => {
-                let (client, idle) = (TokioIo::new(client), behind.limits.tunnel_idle());
-                tunnel::run(client, origin, &[], (permit, Way::Forward), idle, &behind.cut, &behind.on_tunnel).await;
-            }
-            Err(error) => tracing::debug!(error = %error, "a client left before its tunnel was open"),
+        tokio::select! {
+            () = tunnel => {}
+            () = cut.cancelled() => {}
         }
     });
     Response::new(content::empty())
+}
+
+/// In a box of its own: inside a tunnel there may be TLS that ends here, and requests in that.
+fn in_tunnel<S, D>(
+    behind: Arc<Behind<S, D>>,
+    connected: Connected,
+    upgrade: Option<OnUpgrade>,
+    arrival: Arrival,
+    caller: Caller,
+) -> Pin<Box<dyn Future<Output = ()> + Send>>
+where
+    S: Answers,
+    D: Dial,
+{
+    Box::pin(async move {
+        let Some(upgrade) = upgrade else { return };
+        match upgrade.await {
+            Ok(client) => {
+                tls::serve_connected(behind, TokioIo::new(client), arrival, caller, connected).await;
+            }
+            Err(error) => tracing::debug!(error = %error, "a client left before its tunnel was open"),
+        }
+    })
 }
 
 /// The door's own answer: short and plain, for whoever set up the client. The connection ends with it.

@@ -86,7 +86,8 @@ fn without_socket() -> (tokio::io::DuplexStream, Arc<Seen>, JoinHandle<()>) {
     let (client, ours) = tokio::io::duplex(1024);
     let seen = Arc::<Seen>::default();
     let origin = TestOrigin { address: SocketAddr::from(([127, 0, 0, 1], 9)), dialled: Arc::default() };
-    let inside = inside(&seen, Allowlist::default(), origin, None, &Shutdown::new(), Arc::new(|_| ()));
+    let trust = Arc::new(Trust::new(TrustOptions::default(), clock()));
+    let inside = inside(&seen, Allowlist::default(), origin, None, trust, &Shutdown::new(), Arc::new(|_| ()));
     let behind = Arc::new(Behind::new(inside, IngressOptions::default()).unwrap());
     let arrival = Arrival {
         way: Way::Reverse,
@@ -99,8 +100,9 @@ fn without_socket() -> (tokio::io::DuplexStream, Arc<Seen>, JoinHandle<()>) {
     };
     let place = Places::new(1, 1);
     let serving = tokio::spawn(async move {
-        let place = place.give(place.free().await, [127, 0, 0, 1].into()).unwrap();
-        connection::serve(behind, ours, arrival, Arc::new(place)).await;
+        let peer = [127, 0, 0, 1].into();
+        let place = place.give(place.free().await, peer).unwrap();
+        connection::serve(behind, ours, arrival, Caller { peer, _place: Arc::new(place) }).await;
     });
     (client, seen, serving)
 }

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod clients;
+mod devices;
 mod ending;
 mod floods;
 mod https;
@@ -39,7 +40,7 @@ tls = "terminate"
 
 [[site]]
 name = "portal"
-hosts = ["portal.kz", "http://plain.kz"]
+hosts = ["portal.kz", "portal.kz:8443", "http://plain.kz"]
 tls = "splice"
 "#;
 
@@ -136,6 +137,8 @@ struct TestBox {
     seen: Arc<Seen>,
     dialled: Arc<Mutex<Vec<String>>>,
     receipts: mpsc::UnboundedReceiver<TunnelReceipt>,
+    trust: Arc<Trust>,
+    doors: Arc<Doors>,
     shutdown: Shutdown,
     serving: JoinHandle<()>,
     ca: Arc<Ca>,
@@ -147,6 +150,7 @@ fn inside(
     allowlist: Allowlist,
     origin: TestOrigin,
     ca: Option<Arc<Ca>>,
+    trust: Arc<Trust>,
     shutdown: &Shutdown,
     on_tunnel: OnTunnel,
 ) -> Inside<impl Answers, TestOrigin> {
@@ -156,6 +160,8 @@ fn inside(
         allowlist: Arc::new(ArcSwap::from_pointee(allowlist)),
         origin,
         certificates: Arc::new(Certificates::new(&[], ca).unwrap()),
+        trust,
+        doors: Arc::default(),
         shutdown: shutdown.clone(),
         on_tunnel,
     }
@@ -172,7 +178,18 @@ impl TestBox {
         Self::with(IngressOptions { clients, ..IngressOptions::default() }, SocketAddr::from(([127, 0, 0, 1], 9))).await
     }
 
+    /// A box that takes only the devices of these networks to trust its CA.
+    async fn trusting(networks: &[&str], origin: SocketAddr) -> Self {
+        let networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+        let trust = TrustOptions { networks, ..TrustOptions::default() };
+        Self::with_trust(IngressOptions::default(), trust, origin).await
+    }
+
     async fn with(options: IngressOptions, origin: SocketAddr) -> Self {
+        Self::with_trust(options, TrustOptions::default(), origin).await
+    }
+
+    async fn with_trust(options: IngressOptions, trust: TrustOptions, origin: SocketAddr) -> Self {
         let any = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         let (http, https, forward) = (any.clone(), any.clone(), any);
         let options = IngressOptions { http, https, forward, ..options };
@@ -187,14 +204,30 @@ impl TestBox {
         let shutdown = Shutdown::new();
         let origin = TestOrigin { address: origin, dialled: Arc::clone(&dialled) };
         let on_tunnel: OnTunnel = Arc::new(move |receipt| tell.send(receipt).unwrap_or_default());
-        let inside = inside(&seen, allowlist, origin, Some(Arc::clone(&ca)), &shutdown, on_tunnel);
+        let inside = inside(
+            &seen,
+            allowlist,
+            origin,
+            Some(Arc::clone(&ca)),
+            Arc::new(Trust::new(trust, clock())),
+            &shutdown,
+            on_tunnel,
+        );
+        let (trust, doors) = (Arc::clone(&inside.trust), Arc::clone(&inside.doors));
         let serving = tokio::spawn(async move { bound.serve(inside).await.unwrap() });
-        Self { http, https, forward, seen, dialled, receipts, shutdown, serving, ca, _folder: folder }
+        Self { http, https, forward, seen, dialled, receipts, trust, doors, shutdown, serving, ca, _folder: folder }
     }
 
     async fn without_origin() -> Self {
         Self::start(Limits::default(), SocketAddr::from(([127, 0, 0, 1], 9))).await
     }
+}
+
+/// An address at which nobody listens, for as long as what is given with it is held.
+fn nobody() -> (SocketAddr, tokio::net::TcpSocket) {
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    (held.local_addr().unwrap(), held)
 }
 
 /// Sends bytes and reads until the box ends the connection.

@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
+use super::close::Alert;
+use crate::ingress::doors::Outcome;
+
 /// Most bytes of records that a ClientHello may take.
 ///
 /// Browsers send 500 to 2,000 bytes (1,200 of them a post-quantum key share, so that it spans TCP segments); a
@@ -28,6 +31,8 @@ pub(crate) struct ClientHello {
     /// The first `host_name` of the server_name extension (RFC 6066 §3); none when the client sends none, as it
     /// must when it dials an address. With Encrypted Client Hello (RFC 9849) this is the outer, public name.
     pub(crate) server_name: Option<String>,
+    /// Whether TLS 1.3 is among the versions of the supported_versions extension (RFC 8446 §4.2.1).
+    pub(crate) offers_tls13: bool,
 }
 
 /// How far the bytes so far lead.
@@ -42,18 +47,73 @@ pub(crate) enum Parsed {
 /// Why there is no ClientHello.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HelloError {
-    /// The bytes are no TLS handshake, or a malformed one.
-    #[error("the client does not speak TLS: {0}")]
-    NotTls(&'static str),
-    /// Longer than any honest one.
+    /// The bytes are no TLS.
+    #[error("the client does not speak TLS")]
+    NotTls,
+    /// The bytes look like an HTTP request.
+    #[error("the client speaks HTTP without TLS")]
+    PlainHttp,
+    /// A hello in the form of SSL 2.0, which RFC 6176 §3 lets a server refuse.
+    #[error("the client speaks SSL 2.0")]
+    Ssl2,
+    /// A TLS record of another kind, or another handshake message.
+    #[error("the client's first message is no ClientHello")]
+    UnexpectedMessage,
+    /// A ClientHello or a record that breaks its own lengths, or names two hosts.
+    #[error("the client's first message is malformed: {0}")]
+    Malformed(&'static str),
+    /// A record longer than a record can be.
+    #[error("the client's first record is longer than {CLIENT_HELLO_BYTES_MAX} bytes")]
+    LongRecord,
+    /// A ClientHello longer than any honest one.
     #[error("the client's first message is longer than {CLIENT_HELLO_BYTES_MAX} bytes")]
     TooLong,
+    /// A ClientHello in crumbs.
+    #[error("the client's first message is spread over more than {RECORDS_MAX} records")]
+    TooManyRecords,
     /// The client took too long.
     #[error("the client did not finish its first message in time")]
     TooSlow,
+    /// The client never sent a byte.
+    #[error("the client never said a word")]
+    Silent,
     /// The connection failed or ended before.
     #[error("the client's connection ended before its first message was whole")]
     Gone(#[source] io::Error),
+}
+
+impl HelloError {
+    /// As what the door counts it.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::NotTls => Outcome::NotTls,
+            Self::PlainHttp => Outcome::PlainHttp,
+            Self::Ssl2 => Outcome::Ssl2,
+            Self::UnexpectedMessage => Outcome::UnexpectedMessage,
+            Self::Malformed(_) => Outcome::MalformedHello,
+            Self::LongRecord | Self::TooLong | Self::TooManyRecords => Outcome::OversizedHello,
+            Self::TooSlow => Outcome::SlowHello,
+            Self::Silent => Outcome::Silent,
+            Self::Gone(_) => Outcome::UnfinishedHello,
+        }
+    }
+
+    /// What the client is told; nothing where it would not understand it, or has left.
+    pub(super) fn alert(&self) -> Option<Alert> {
+        match self {
+            Self::NotTls | Self::PlainHttp | Self::TooSlow | Self::Silent | Self::Gone(_) => None,
+            Self::Ssl2 => Some(Alert::ProtocolVersion),
+            Self::UnexpectedMessage => Some(Alert::UnexpectedMessage),
+            Self::Malformed(_) => Some(Alert::DecodeError),
+            Self::LongRecord => Some(Alert::RecordOverflow),
+            Self::TooLong | Self::TooManyRecords => Some(Alert::IllegalParameter),
+        }
+    }
+
+    /// Whether the bytes may be those of another protocol.
+    pub(super) fn may_be_another_protocol(&self) -> bool {
+        matches!(self, Self::NotTls | Self::PlainHttp | Self::Ssl2 | Self::UnexpectedMessage)
+    }
 }
 
 /// Reads until the ClientHello is whole. The bytes read stay in `seen`, to be replayed: all of them, also those that
@@ -66,7 +126,11 @@ pub(crate) async fn read<I: AsyncRead + Unpin>(
     seen: &mut Vec<u8>,
     within: Duration,
 ) -> Result<ClientHello, HelloError> {
-    timeout(within, read_untimed(io, seen)).await.unwrap_or(Err(HelloError::TooSlow))
+    match timeout(within, read_untimed(io, seen)).await {
+        Ok(Err(HelloError::Gone(_))) | Err(_) if seen.is_empty() => Err(HelloError::Silent),
+        Ok(ended) => ended,
+        Err(_) => Err(HelloError::TooSlow),
+    }
 }
 
 async fn read_untimed<I: AsyncRead + Unpin>(io: &mut I, seen: &mut Vec<u8>) -> Result<ClientHello, HelloError> {
@@ -86,8 +150,7 @@ async fn read_untimed<I: AsyncRead + Unpin>(io: &mut I, seen: &mut Vec<u8>) -> R
 /// Looks at the bytes that a client sent first.
 ///
 /// # Errors
-/// [`HelloError::NotTls`] as soon as the bytes cannot become a ClientHello, [`HelloError::TooLong`] when it would pass
-/// [`CLIENT_HELLO_BYTES_MAX`].
+/// [`HelloError`] as soon as the bytes cannot become a ClientHello.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, HelloError> {
     let mut message = Vec::new();
     let mut records = Cursor(bytes);
@@ -97,7 +160,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, HelloError> {
         };
         message.extend_from_slice(record);
         if message[0] != HANDSHAKE_CLIENT_HELLO {
-            return Err(HelloError::NotTls("its first handshake message is no ClientHello"));
+            return Err(HelloError::UnexpectedMessage);
         }
         let mut handshake = Cursor(&message[1..]);
         let Some(length) = handshake.u24() else { continue };
@@ -105,40 +168,57 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, HelloError> {
             return Err(HelloError::TooLong);
         }
         if let Some(body) = handshake.take(length) {
-            return parse_body(body).map(Parsed::Whole).ok_or(HelloError::NotTls("its ClientHello is malformed"));
+            return parse_body(body).map(Parsed::Whole).ok_or(HelloError::Malformed("a length leads outside"));
         }
     }
-    Err(HelloError::NotTls("its ClientHello is spread over too many records"))
+    Err(HelloError::TooManyRecords)
 }
 
 const CONTENT_HANDSHAKE: u8 = 22;
 const HANDSHAKE_CLIENT_HELLO: u8 = 1;
 const EXTENSION_SERVER_NAME: u16 = 0;
+const EXTENSION_SUPPORTED_VERSIONS: u16 = 43;
+const TLS13: [u8; 2] = [3, 4];
 const NAME_TYPE_HOST: u8 = 0;
 
 /// The content of the next record (RFC 8446 §5.1), or None while it is not whole.
 fn next_record<'a>(records: &mut Cursor<'a>) -> Result<Option<&'a [u8]>, HelloError> {
-    match records.0.first() {
-        None => return Ok(None),
-        Some(&CONTENT_HANDSHAKE) => {}
-        Some(_) => return Err(HelloError::NotTls("its first record is no handshake")),
+    match records.0 {
+        [] => return Ok(None),
+        [CONTENT_HANDSHAKE, ..] => {}
+        other => return not_a_handshake(other),
     }
     // The legacy version is 3.1 from nearly everybody, 3.0 or 3.3 from a few; the major number never differs.
     if records.0.get(1).is_some_and(|&major| major != 3) {
-        return Err(HelloError::NotTls("its first record is of no TLS version"));
+        return Err(HelloError::NotTls);
     }
     let mut cursor = Cursor(records.0);
     let (Some(_), Some(length)) = (cursor.take(3), cursor.u16()) else { return Ok(None) };
     let length = usize::from(length);
     if length == 0 {
-        return Err(HelloError::NotTls("its first record is empty"));
+        return Err(HelloError::Malformed("a record is empty"));
     }
     if length > CLIENT_HELLO_BYTES_MAX {
-        return Err(HelloError::TooLong);
+        return Err(HelloError::LongRecord);
     }
     let Some(content) = cursor.take(length) else { return Ok(None) };
     *records = cursor;
     Ok(Some(content))
+}
+
+/// What bytes are that do not begin as a handshake does; None while that cannot be told.
+fn not_a_handshake(bytes: &[u8]) -> Result<Option<&[u8]>, HelloError> {
+    match (bytes[0], bytes.get(1), bytes.get(2)) {
+        // Change-cipher-spec, alert, application data, heartbeat: a TLS connection, but not its beginning.
+        (20..=24, Some(3), _) => Err(HelloError::UnexpectedMessage),
+        (20..=24, None, _) => Ok(None),
+        // Two bytes of length with the upper bit set, then message type 1 (RFC 5246 appendix E.2).
+        (0x80.., _, Some(&HANDSHAKE_CLIENT_HELLO)) => Err(HelloError::Ssl2),
+        (0x80.., _, None) => Ok(None),
+        // Every method in use is upper case.
+        (b'A'..=b'Z', ..) => Err(HelloError::PlainHttp),
+        _ => Err(HelloError::NotTls),
+    }
 }
 
 /// The fields of RFC 8446 §4.1.2 in order; None when a length leads outside.
@@ -170,6 +250,11 @@ fn parse_body(body: &[u8]) -> Option<ClientHello> {
                 return None;
             }
             hello.server_name = Some(parse_server_name(content)?);
+        }
+        if kind == EXTENSION_SUPPORTED_VERSIONS {
+            // One byte of length and pairs; what else stands there is the other side's business.
+            let versions = content.get(1..).unwrap_or_default();
+            hello.offers_tls13 |= versions.chunks_exact(2).any(|version| version == TLS13);
         }
     }
     None
@@ -276,7 +361,7 @@ mod tests {
             (vec![grease.clone(), sni(b"Media.BilimLand.kz"), key_share], Some("Media.BilimLand.kz")),
             (vec![ech, sni(b"public.example"), grease], Some("public.example")),
             (vec![sni(b"192.0.2.1")], Some("192.0.2.1")),
-            (vec![extension(43, &[2, 3, 4])], None),
+            (vec![extension(43, &[4, 0x4a, 0x4a, 3, 4])], None),
             (vec![], None),
         ] {
             let message = hello(&extensions);
@@ -305,22 +390,34 @@ mod tests {
             vec![extension(1, &[]); EXTENSIONS_MAX + 1],
         ] {
             let bytes = records(&hello(&extensions), 16_000);
-            assert!(matches!(parse(&bytes), Err(HelloError::NotTls(_))), "{extensions:?}");
+            assert!(matches!(parse(&bytes), Err(HelloError::Malformed(_))), "{extensions:?}");
         }
-        for bytes in [
-            &b"GET / HTTP/1.1\r\n"[..],
-            b"\x16\x02\x00",
-            b"\x16\x03\x01\x00\x00",
-            b"\x15\x03\x01\x00\x02",
-            b"\x16\x03\x01\x00\x01\x02",
+        use Outcome::{MalformedHello, NotTls, OversizedHello, PlainHttp, Ssl2, UnexpectedMessage};
+        for (bytes, outcome, alert) in [
+            (&b"GET / HTTP/1.1\r\n"[..], PlainHttp, None),
+            (b"G", PlainHttp, None),
+            (b"PRI * HTTP/2.0\r\n", PlainHttp, None),
+            (b"SSH-2.0-x\r\n", PlainHttp, None), // as good as it, to us
+            (b"\x16\x02\x00", NotTls, None),
+            (b"\x00\x01\x02", NotTls, None),
+            (b"\x14\x02", NotTls, None),
+            (b"\xff\xff\x02", NotTls, None),
+            (b"\x80\x2e\x01\x00\x02", Ssl2, Some(Alert::ProtocolVersion)),
+            (b"\x16\x03\x01\x00\x00", MalformedHello, Some(Alert::DecodeError)),
+            (b"\x15\x03\x01\x00\x02", UnexpectedMessage, Some(Alert::UnexpectedMessage)),
+            (b"\x17\x03\x03\x00\x02", UnexpectedMessage, Some(Alert::UnexpectedMessage)),
+            (b"\x16\x03\x01\x00\x01\x02", UnexpectedMessage, Some(Alert::UnexpectedMessage)),
+            (b"\x16\x03\x01\xff\xff", OversizedHello, Some(Alert::RecordOverflow)),
+            (b"\x16\x03\x01\x00\x04\x01\xff\xff\xff", OversizedHello, Some(Alert::IllegalParameter)),
         ] {
-            assert!(matches!(parse(bytes), Err(HelloError::NotTls(_))), "{bytes:?}");
+            let error = parse(bytes).unwrap_err();
+            assert_eq!((error.outcome(), error.alert()), (outcome, alert), "{bytes:?}");
         }
-        for bytes in [&b"\x16\x03\x01\xff\xff"[..], b"\x16\x03\x01\x00\x04\x01\xff\xff\xff"] {
-            assert!(matches!(parse(bytes), Err(HelloError::TooLong)), "{bytes:?}");
+        for bytes in [&b""[..], b"\x80", b"\xff\x01", b"\x15", b"\x16"] {
+            assert_eq!(parse(bytes).unwrap(), Parsed::Partial, "{bytes:?}");
         }
         let crumbs = records(&hello(&[sni(b"a-name-with-some-length.kz")]), 1);
-        assert!(matches!(parse(&crumbs), Err(HelloError::NotTls(_))), "one byte a record");
+        assert!(matches!(parse(&crumbs), Err(HelloError::TooManyRecords)), "one byte a record");
     }
 
     #[tokio::test(start_paused = true)]
@@ -342,9 +439,30 @@ mod tests {
         client.write_all(&bytes[..20]).await.unwrap();
         let cut = read(&mut ours, &mut Vec::new(), Duration::from_secs(10)).await;
         assert!(matches!(cut, Err(HelloError::TooSlow)));
+        client.write_all(&bytes[..20]).await.unwrap();
         drop(client);
         let gone = read(&mut ours, &mut Vec::new(), Duration::from_secs(10)).await;
         assert!(matches!(gone, Err(HelloError::Gone(_))));
+        let silent = read(&mut ours, &mut Vec::new(), Duration::from_secs(10)).await;
+        assert!(matches!(silent, Err(HelloError::Silent)));
+    }
+
+    #[test]
+    fn it_is_seen_whether_tls_1_3_is_offered() {
+        for (versions, offers) in [
+            (Some(&[2, 3, 4][..]), true),
+            (Some(&[6, 0x4a, 0x4a, 3, 4, 3, 3]), true),
+            (Some(&[4, 3, 3, 3, 2]), false),
+            (Some(&[3, 0, 3, 4]), false),
+            (Some(&[]), false),
+            (None, false),
+        ] {
+            let extensions: Vec<_> = versions.iter().map(|versions| extension(43, versions)).collect();
+            match parse(&records(&hello(&extensions), 16_000)) {
+                Ok(Parsed::Whole(hello)) => assert_eq!(hello.offers_tls13, offers, "{versions:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     proptest! {

@@ -1,172 +1,213 @@
-//! The https door: each connection is decided at its ClientHello, before the box has said a word.
+//! The https door, and CONNECT: each connection is decided at its ClientHello, before the box has said a word.
+//!
+//! TLS ends here only if the site says so, the device trusts the CA, and a certificate can be made; otherwise the bytes
+//! pass to the permitted host untouched. What names no permitted host is closed with an alert that says so.
 
 pub(super) mod client_hello;
+mod close;
+mod decide;
 mod replay;
+mod terminate;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use bulaq_allowlist::{Allowlist, HostName, Permit, TlsMode};
-use rustls::ServerConfig;
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use tokio::io::AsyncWriteExt;
+use bulaq_allowlist::{HostName, Permit};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
+pub(super) use self::decide::{Decision, decide};
+pub(super) use self::terminate::base_config;
+
+use self::client_hello::{ClientHello, HelloError};
+use self::close::{Alert, close};
 use self::replay::Replay;
-use super::places::Place;
+use super::doors::Outcome;
 use super::tunnel::{self, Dial};
-use super::{Answers, Behind, connection, transparent};
-use crate::ca::{CaError, Certificates};
-use crate::request::{Arrival, Way};
+use super::{Answers, Behind, Caller, transparent};
+use crate::request::Arrival;
 
 /// The port of https, and the only one that a spliced connection leads to: the ClientHello does not say another.
-const HTTPS_PORT: u16 = 443;
+pub(super) const HTTPS_PORT: u16 = 443;
 
-/// A fatal alert `unrecognized_name` (RFC 8446 §6.2, RFC 6066 §3), as a record.
-const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+/// How long the client of a CONNECT to another port than that of https is waited for before the origin may speak first.
+const SPEAKS_FIRST: Duration = Duration::from_secs(1);
 
-/// What becomes of a connection.
-#[derive(Debug)]
-enum Decision {
-    /// The name is not listed, or there is none: nothing is connected to.
-    Refuse,
-    /// The bytes go to the origin untouched.
-    Splice(Permit),
-    /// TLS ends here.
-    Terminate(HostName),
+/// Where a client wanted to be connected to, when it said so before its ClientHello; that must then name the same host.
+#[derive(Clone, Debug)]
+pub(super) struct Expected {
+    /// The host.
+    pub(super) host: HostName,
+    /// The port at the origin.
+    pub(super) port: u16,
 }
 
-/// Decides by name. A host that should be terminated but has no certificate is spliced: a pupil then sees the site
-/// and not a warning.
-fn decide(allowlist: &Allowlist, certificates: &Certificates, server_name: Option<&str>) -> Decision {
-    let Some(host) = server_name.and_then(|name| HostName::parse(name).ok()) else { return Decision::Refuse };
-    let Ok(permit) = allowlist.permit_tunnel(&host, HTTPS_PORT) else { return Decision::Refuse };
-    match permit.site().tls() {
-        TlsMode::Splice => Decision::Splice(permit),
-        TlsMode::Terminate => match certificates.certified_key(&permit) {
-            Ok(_) => Decision::Terminate(host),
-            Err(error) => {
-                say_why_spliced(&host, &error);
-                Decision::Splice(permit)
-            }
-        },
-    }
-}
-
-fn say_why_spliced(host: &HostName, error: &CaError) {
-    // Whoever starts the box is told once which names are left out; here it would be said with every connection.
-    tracing::debug!(%host, error = %error, "spliced, though the allowlist says terminate");
-}
-
-/// How TLS is ended for every host: TLS 1.2 or 1.3, HTTP/2 or 1.1, tickets for quick returns.
-pub(super) fn server_config(
-    allowlist: Arc<ArcSwap<Allowlist>>,
-    certificates: Arc<Certificates>,
-) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let resolver = Arc::new(Resolver { allowlist, certificates });
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(resolver);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-    Ok(Arc::new(config))
-}
-
-/// Finds the certificate by the name as the TLS library has read it, so that nothing hangs on our own reading.
-#[derive(Debug)]
-struct Resolver {
-    allowlist: Arc<ArcSwap<Allowlist>>,
-    certificates: Arc<Certificates>,
-}
-
-impl ResolvesServerCert for Resolver {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let host = HostName::parse(hello.server_name()?).ok()?;
-        let permit = self.allowlist.load().permit_tunnel(&host, HTTPS_PORT).ok()?;
-        self.certificates.certified_key(&permit).ok()
-    }
-}
-
-/// Serves one connection of the https door.
-pub(super) async fn serve<S, D>(behind: Arc<Behind<S, D>>, mut stream: TcpStream, arrival: Arrival, place: Arc<Place>)
+/// Serves one connection that begins with a ClientHello.
+pub(super) async fn serve<S, D, I>(behind: Arc<Behind<S, D>>, mut stream: I, arrival: Arrival, caller: Caller)
 where
     S: Answers,
     D: Dial,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut seen = Vec::with_capacity(2048);
-    let hello = tokio::select! {
-        hello = client_hello::read(&mut stream, &mut seen, behind.limits.head_wait()) => hello,
-        () = behind.shutdown.draining() => return,
-    };
-    let hello = match hello {
-        Ok(hello) => hello,
-        Err(error) => {
-            tracing::debug!(error = %error, "no ClientHello");
-            return;
-        }
-    };
-    let list = behind.allowlist.load_full();
-    if let Some(host) = hello.server_name.as_deref().and_then(|name| HostName::parse(name).ok())
-        && !transparent::may_open(&behind.dial, &list, &host, arrival.original, behind.router.mismatch).await
-    {
-        tracing::debug!(%host, "closed: it was going to an address that is none of the site's");
-        return refuse(stream).await;
-    }
-    let decision = decide(&list, &behind.certificates, hello.server_name.as_deref());
-    match decision {
-        Decision::Refuse => refuse(stream).await,
-        Decision::Splice(permit) => splice(&behind, stream, &seen, permit).await,
-        Decision::Terminate(host) => terminate(behind, stream, seen, host, arrival, place).await,
+    let Some(hello) = read_hello(&behind, &mut stream, &mut seen).await else { return };
+    match hello {
+        Ok(hello) => carry_on(behind, stream, seen, &hello, arrival, caller, None, None).await,
+        Err(error) => refuse_bytes(&behind, stream, &error).await,
     }
 }
 
-async fn refuse(mut stream: TcpStream) {
-    // Seven bytes always fit into a new socket's buffer; whether the client still listens does not matter.
-    let _ = stream.write_all(&UNRECOGNIZED_NAME).await;
-    let _ = stream.shutdown().await;
+/// Where a CONNECT leads that was answered with 200.
+#[derive(Debug)]
+pub(super) struct Connected {
+    /// As the client said it.
+    pub(super) expected: Expected,
+    /// Under which permit; none for the box's own names.
+    pub(super) permit: Option<Permit>,
+    /// The connection to the origin, when it is known that the bytes pass through.
+    pub(super) origin: Option<TcpStream>,
 }
 
-async fn splice<S, D: Dial>(behind: &Behind<S, D>, stream: TcpStream, seen: &[u8], permit: Permit) {
-    match behind.dial.dial(&permit).await {
-        Ok(origin) => {
-            let idle = behind.limits.tunnel_idle();
-            tunnel::run(stream, origin, seen, (permit, Way::Reverse), idle, &behind.cut, &behind.on_tunnel).await;
-        }
-        Err(error) => tracing::debug!(host = %permit.host(), error = %error, "cannot splice"),
-    }
-}
-
-async fn terminate<S, D>(
+/// Serves what follows a CONNECT, after the 200.
+pub(super) async fn serve_connected<S, D, I>(
     behind: Arc<Behind<S, D>>,
-    stream: TcpStream,
-    seen: Vec<u8>,
-    host: HostName,
+    mut stream: I,
     arrival: Arrival,
-    place: Arc<Place>,
+    caller: Caller,
+    connected: Connected,
 ) where
     S: Answers,
     D: Dial,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let acceptor = TlsAcceptor::from(Arc::clone(&behind.tls));
-    let handshake = acceptor.accept(Replay::new(seen, stream));
-    let tls = match timeout(behind.limits.head_wait(), handshake).await {
-        Ok(Ok(tls)) => tls,
-        Ok(Err(error)) => {
-            // Most often a device that does not trust the CA.
-            tracing::debug!(%host, error = %error, "no TLS with a client");
-            return;
-        }
-        Err(_) => return,
-    };
-    let agreed = tls.get_ref().1.server_name().and_then(|name| HostName::parse(name).ok());
-    if agreed.as_ref() != Some(&host) {
-        return; // the library read another name than we did: nobody should go on
+    let Connected { expected, permit, origin } = connected;
+    let mut seen = Vec::with_capacity(2048);
+    // A port that the list names may speak what it likes, and may let the origin speak first.
+    let other_protocol = permit.filter(|_| expected.port != HTTPS_PORT);
+    if let Some(permit) = &other_protocol
+        && timeout(SPEAKS_FIRST, stream.read_buf(&mut seen)).await.is_err()
+    {
+        return splice(&behind, stream, &[], (permit.clone(), arrival), origin, Outcome::Tunnelled).await;
     }
-    let arrival = Arrival { is_secure: true, server_name: Some(host), ..arrival };
-    connection::serve(behind, tls, arrival, place).await;
+    let Some(hello) = read_hello(&behind, &mut stream, &mut seen).await else { return };
+    match (hello, other_protocol) {
+        (Ok(hello), _) => carry_on(behind, stream, seen, &hello, arrival, caller, Some(expected), origin).await,
+        (Err(error), Some(permit)) if error.may_be_another_protocol() => {
+            splice(&behind, stream, &seen, (permit, arrival), origin, Outcome::Tunnelled).await;
+        }
+        (Err(HelloError::NotTls | HelloError::PlainHttp), _) => {
+            behind.doors.count(Outcome::ConnectNotTls);
+            close(stream, None).await;
+        }
+        (Err(error), _) => refuse_bytes(&behind, stream, &error).await,
+    }
+}
+
+/// Reads the ClientHello into `seen`; none when the box is being shut down.
+async fn read_hello<S, D, I: AsyncRead + Unpin>(
+    behind: &Behind<S, D>,
+    stream: &mut I,
+    seen: &mut Vec<u8>,
+) -> Option<Result<ClientHello, HelloError>> {
+    tokio::select! {
+        hello = client_hello::read(stream, seen, behind.limits.head_wait()) => Some(hello),
+        () = behind.shutdown.draining() => None,
+    }
+}
+
+async fn refuse_bytes<S, D, I>(behind: &Behind<S, D>, stream: I, error: &HelloError)
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    tracing::debug!(error = %error, "no ClientHello");
+    behind.doors.count(error.outcome());
+    close(stream, error.alert()).await;
+}
+
+/// Does what is decided of a whole ClientHello.
+#[expect(clippy::too_many_arguments, reason = "a connection in the middle of its life has that many parts")]
+async fn carry_on<S, D, I>(
+    behind: Arc<Behind<S, D>>,
+    stream: I,
+    seen: Vec<u8>,
+    hello: &ClientHello,
+    arrival: Arrival,
+    caller: Caller,
+    expected: Option<Expected>,
+    origin: Option<TcpStream>,
+) where
+    S: Answers,
+    D: Dial,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (host, port) = match named(hello, expected) {
+        Ok(named) => named,
+        Err((outcome, alert)) => {
+            behind.doors.count(outcome);
+            return close(stream, Some(alert)).await;
+        }
+    };
+    let list = behind.allowlist.load_full();
+    if !transparent::may_open(&behind.dial, &list, &host, arrival.original, behind.router.mismatch).await {
+        tracing::debug!(%host, "closed: it was going to an address that is none of the site's");
+        behind.doors.count(Outcome::WrongDestination);
+        return close(stream, Some(Alert::UnrecognizedName)).await;
+    }
+    match decide(&behind, caller.peer, &host, port) {
+        Decision::Refuse(outcome) => {
+            tracing::debug!(%host, "closed at its ClientHello: {}", outcome.word());
+            behind.doors.count(outcome);
+            close(stream, Some(Alert::UnrecognizedName)).await;
+        }
+        Decision::Splice(permit, why) => splice(&behind, stream, &seen, (permit, arrival), origin, why).await,
+        Decision::Terminate(shown) => {
+            terminate::terminate(behind, Replay::new(seen, stream), shown, arrival, caller).await;
+        }
+    }
+}
+
+/// The host and port that a ClientHello leads to.
+fn named(hello: &ClientHello, expected: Option<Expected>) -> Result<(HostName, u16), (Outcome, Alert)> {
+    let Some(name) = &hello.server_name else {
+        // RFC 8446 §9.2 has an alert for this, which TLS 1.2 does not know.
+        let alert = if hello.offers_tls13 { Alert::MissingExtension } else { Alert::HandshakeFailure };
+        return Err((Outcome::NoName, alert));
+    };
+    let host = HostName::parse(name).map_err(|_| (Outcome::BadName, Alert::UnrecognizedName))?;
+    match expected {
+        Some(expected) if expected.host != host => Err((Outcome::NameDisagrees, Alert::UnrecognizedName)),
+        Some(expected) => Ok((host, expected.port)),
+        None => Ok((host, HTTPS_PORT)),
+    }
+}
+
+async fn splice<S, D, I>(
+    behind: &Behind<S, D>,
+    stream: I,
+    seen: &[u8],
+    (permit, arrival): (Permit, Arrival),
+    origin: Option<TcpStream>,
+    why: Outcome,
+) where
+    D: Dial,
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let origin = match origin {
+        Some(origin) => Ok(origin),
+        None => behind.dial.dial(&permit).await,
+    };
+    match origin {
+        Ok(origin) => {
+            behind.doors.count(why);
+            let idle = behind.limits.tunnel_idle();
+            tunnel::run(stream, origin, seen, (permit, arrival.way), idle, &behind.cut, &behind.on_tunnel).await;
+        }
+        Err(error) => {
+            tracing::debug!(host = %permit.host(), error = %error, "cannot splice");
+            behind.doors.count(Outcome::OriginUnreachable);
+            let is_tls = why != Outcome::Tunnelled;
+            close(stream, is_tls.then_some(Alert::InternalError)).await;
+        }
+    }
 }

@@ -15,7 +15,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-pub(super) use self::destination::{may_ask, may_open, original};
+pub(super) use self::destination::{Stray, may_ask, may_open, original};
 pub use self::rules::{RulesError, install, remove};
 pub(super) use self::socket::bind;
 

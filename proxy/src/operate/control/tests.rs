@@ -33,7 +33,14 @@ impl Operations for Told {
             memory_bytes: 0,
             index: "complete".to_owned(),
         };
-        Status { version: "0".to_owned(), sites: 2, store, is_night_at_work: false, next_night: None }
+        Status {
+            version: "0".to_owned(),
+            sites: 2,
+            store,
+            is_night_at_work: false,
+            next_night: None,
+            doors: Vec::new(),
+        }
     }
 
     async fn purge(&self, what: Purge) -> Result<PurgeDone, Failure> {

@@ -1,0 +1,253 @@
+//! TLS that ends here: the handshake, and what a device that does not go on with our certificate tells by that.
+//!
+//! A refusal shows in two ways. An alert is one, whenever it comes: in TLS 1.3 often as the first thing after a
+//! handshake that our side took for done. A close is one when it comes within the handshake, or right after it without
+//! a byte: apps that pin a certificate do that. Browsers open connections in advance and close them unused, but later;
+//! and what they close at once, because another connection serves them, is told by that other connection's requests.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulaq_allowlist::HostName;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, HandshakeKind, ServerConfig};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::close::linger;
+use super::decide::{Shown, Whose};
+use super::replay::Replay;
+use crate::ingress::doors::Outcome;
+use crate::ingress::trust::{Class, Refusal, Trust};
+use crate::ingress::tunnel::Dial;
+use crate::ingress::{Answers, Behind, Caller, connection};
+use crate::portal::names;
+use crate::request::Arrival;
+
+/// How soon after the handshake a close without a byte means that the certificate was not liked. Apps compare a pinned
+/// key within milliseconds; browsers keep a connection that they opened in advance for five seconds and more.
+const LEAVES_AT_ONCE: Duration = Duration::from_secs(1);
+
+/// A device that has used our certificate for a host within this time has no quarrel with it: a close is a close.
+const USED_LATELY: Duration = Duration::from_secs(10 * 60);
+
+/// How much is read at first after the handshake; a browser's first request fits.
+const FIRST_BYTES: usize = 2 * 1024;
+
+/// How TLS is ended for every host, but for the certificate: TLS 1.2 or 1.3, HTTP/2 or 1.1, tickets for quick returns.
+pub(crate) fn base_config() -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(Nobody));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+    Ok(config)
+}
+
+/// Stands where each connection's own certificate will.
+#[derive(Debug)]
+struct Nobody;
+
+impl ResolvesServerCert for Nobody {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
+
+/// The one certificate that was decided on, for the one name, as the TLS library reads it.
+#[derive(Debug)]
+struct One {
+    host: HostName,
+    key: Arc<CertifiedKey>,
+}
+
+impl ResolvesServerCert for One {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let host = HostName::parse(hello.server_name()?).ok()?;
+        (host == self.host).then(|| Arc::clone(&self.key))
+    }
+}
+
+/// Shows the certificate and, if the client goes on, serves what it asks for.
+pub(super) async fn terminate<S, D, I>(
+    behind: Arc<Behind<S, D>>,
+    stream: Replay<I>,
+    shown: Shown,
+    arrival: Arrival,
+    caller: Caller,
+) where
+    S: Answers,
+    D: Dial,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Shown { host, key, whose } = shown;
+    let mut config = behind.tls.clone();
+    config.cert_resolver = Arc::new(One { host: host.clone(), key });
+    let device = Device { trust: &behind.trust, peer: caller.peer, host: &host, whose };
+    let handshake = TlsAcceptor::from(Arc::new(config)).accept(stream).into_fallible();
+    let mut tls = match timeout(behind.limits.head_wait(), handshake).await {
+        Ok(Ok(tls)) => tls,
+        Ok(Err((error, stream))) => {
+            tracing::debug!(%host, error = %error, "no TLS with a client");
+            behind.doors.count(device.broke_off(&error));
+            return linger(stream).await;
+        }
+        Err(_) => return behind.doors.count(Outcome::SlowHandshake),
+    };
+    let first = tokio::select! {
+        first = first_bytes(&mut tls, behind.limits.idle()) => first,
+        () = behind.shutdown.draining() => Err(Unused::Left),
+    };
+    match first {
+        Ok(first) => {
+            behind.doors.count(device.goes_on());
+            let arrival = Arrival { is_secure: true, server_name: Some(host), ..arrival };
+            connection::serve(behind, Replay::new(first, tls), arrival, caller).await;
+        }
+        Err(unused) => {
+            // Who came back with a ticket was shown no certificate.
+            let is_full = tls.get_ref().1.handshake_kind() != Some(HandshakeKind::Resumed);
+            behind.doors.count(if is_full { device.left(&unused) } else { Outcome::Unused });
+            let _ = timeout(LEAVES_AT_ONCE, tls.shutdown()).await; // whether it hears us does not matter
+        }
+    }
+}
+
+/// How a connection ended whose handshake was done and which was never used.
+#[derive(Debug)]
+enum Unused {
+    /// With an alert.
+    Alert(AlertDescription),
+    /// By a close right after the handshake.
+    LeftAtOnce,
+    /// In some other way: it waited for too long, or the box is being shut down.
+    Left,
+}
+
+/// What the client sends first.
+async fn first_bytes<I>(tls: &mut TlsStream<I>, within: Duration) -> Result<Vec<u8>, Unused>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let done = Instant::now();
+    let mut first = Vec::with_capacity(FIRST_BYTES);
+    match timeout(within, tls.read_buf(&mut first)).await {
+        Ok(Ok(1..)) => Ok(first),
+        Ok(ended) => match ended.as_ref().map_err(alert_in) {
+            Err(Some(alert)) => Err(Unused::Alert(alert)),
+            _ if done.elapsed() < LEAVES_AT_ONCE => Err(Unused::LeftAtOnce),
+            _ => Err(Unused::Left),
+        },
+        Err(_) => Err(Unused::Left),
+    }
+}
+
+/// The alert that the client sent, if that is what the error is about.
+fn alert_in(error: &io::Error) -> Option<AlertDescription> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::AlertReceived(alert) => Some(*alert),
+        _ => None,
+    }
+}
+
+/// Whether versions or ciphers do not meet: a device that is too old for us, not too strict.
+fn is_incompatible(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(tls, Some(rustls::Error::PeerIncompatible(_)))
+}
+
+fn is_left(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
+/// A device to which a certificate was shown.
+struct Device<'a> {
+    trust: &'a Trust,
+    peer: IpAddr,
+    host: &'a HostName,
+    whose: Whose,
+}
+
+impl Device<'_> {
+    /// The handshake was not finished.
+    fn broke_off(&self, error: &io::Error) -> Outcome {
+        match alert_in(error) {
+            Some(alert) => self.refused(alert),
+            None if is_left(error) => self.closed(),
+            None => {
+                if let (Whose::Site(class), true) = (self.whose, is_incompatible(error)) {
+                    self.splice_from_now_on(class, Refusal::OfTheHost, "a device does not speak our TLS");
+                }
+                Outcome::HandshakeFailed
+            }
+        }
+    }
+
+    /// The handshake was finished, and then nothing was asked.
+    fn left(&self, unused: &Unused) -> Outcome {
+        match unused {
+            Unused::Alert(alert) => self.refused(*alert),
+            Unused::LeftAtOnce => self.closed(),
+            Unused::Left => Outcome::Unused,
+        }
+    }
+
+    /// It asks for something under our certificate.
+    fn goes_on(&self) -> Outcome {
+        match self.whose {
+            Whose::Own => Outcome::TerminatedOwn,
+            Whose::Site(class) => {
+                self.trust.used(self.peer, self.host);
+                match class {
+                    Class::Network => Outcome::TerminatedNetwork,
+                    Class::Probe => Outcome::TerminatedProbe,
+                }
+            }
+        }
+    }
+
+    fn refused(&self, alert: AlertDescription) -> Outcome {
+        use AlertDescription::{BadCertificate, CertificateUnknown, UnknownCA};
+        match self.whose {
+            Whose::Own if self.host == names::probe_name() => Outcome::ProbeRefused,
+            Whose::Own => Outcome::CertificateRefused,
+            Whose::Site(class) => {
+                // Libraries say any of these three when they don't know who signed.
+                let refusal = match alert {
+                    UnknownCA | CertificateUnknown | BadCertificate => Refusal::OfTheCa,
+                    _ => Refusal::OfTheHost,
+                };
+                self.splice_from_now_on(class, refusal, "a device refused the certificate");
+                Outcome::CertificateRefused
+            }
+        }
+    }
+
+    fn closed(&self) -> Outcome {
+        match self.whose {
+            Whose::Own if self.host == names::probe_name() => Outcome::ProbeRefused,
+            Whose::Site(class) if !self.trust.has_used(self.peer, self.host, USED_LATELY) => {
+                self.splice_from_now_on(class, Refusal::ByLeaving, "a device left right after the certificate");
+                Outcome::CertificateClosed
+            }
+            Whose::Own | Whose::Site(_) => Outcome::Unused,
+        }
+    }
+
+    fn splice_from_now_on(&self, class: Class, refusal: Refusal, why: &'static str) {
+        let lost_proof = self.trust.refused(self.peer, self.host, refusal);
+        // Nothing more may be said of the device.
+        tracing::info!(host = %self.host, device = class.words(), "{why}: the host is passed through to it for now");
+        if lost_proof {
+            tracing::info!("a device that had passed the probe refused several hosts: it must pass the probe again");
+        }
+    }
+}

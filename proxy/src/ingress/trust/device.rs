@@ -1,0 +1,76 @@
+//! What is known of one device.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use bulaq_allowlist::HostName;
+
+use super::Refusal;
+
+/// Most hosts of each kind that are remembered of one device; the oldest goes first. Lists have some dozens of
+/// `terminate` hosts, and a device that refuses them all does not trust the CA: then its proof goes.
+const HOSTS_MAX: usize = 32;
+
+/// When the device has passed the probe, which hosts it has refused, and which it uses.
+#[derive(Debug, Default)]
+pub(super) struct Device {
+    proved_at: Option<SystemTime>,
+    refused: VecDeque<(HostName, Refusal, SystemTime)>,
+    used: VecDeque<(HostName, SystemTime)>,
+}
+
+/// Whether `at` lies less than `within` before `now`. A clock that was set back makes what lies ahead of it void.
+fn is_recent(at: SystemTime, now: SystemTime, within: Duration) -> bool {
+    now.duration_since(at).is_ok_and(|since| since < within)
+}
+
+impl Device {
+    pub(super) fn prove(&mut self, now: SystemTime) {
+        self.proved_at = Some(now);
+        // It may have been given the CA just now: only what it refused for another reason stays refused.
+        self.refused.retain(|(_, refusal, _)| *refusal != Refusal::OfTheCa);
+    }
+
+    pub(super) fn has_proved(&self, now: SystemTime, within: Duration) -> bool {
+        self.proved_at.is_some_and(|at| is_recent(at, now, within))
+    }
+
+    /// Tells whether there was a proof.
+    pub(super) fn withdraw_proof(&mut self) -> bool {
+        self.proved_at.take().is_some()
+    }
+
+    pub(super) fn refuse(&mut self, host: &HostName, refusal: Refusal, now: SystemTime, within: Duration) {
+        self.refused.retain(|(known, _, at)| known != host && is_recent(*at, now, within));
+        self.used.retain(|(known, _)| known != host);
+        if self.refused.len() == HOSTS_MAX {
+            self.refused.pop_front();
+        }
+        self.refused.push_back((host.clone(), refusal, now));
+    }
+
+    pub(super) fn has_refused(&self, host: &HostName, now: SystemTime, within: Duration) -> bool {
+        self.refused.iter().any(|(known, _, at)| known == host && is_recent(*at, now, within))
+    }
+
+    /// How many hosts it has refused because it does not know the CA.
+    pub(super) fn refusals_of_the_ca(&self, now: SystemTime, within: Duration) -> usize {
+        let counts = |(_, refusal, at): &&(HostName, Refusal, SystemTime)| {
+            *refusal == Refusal::OfTheCa && is_recent(*at, now, within)
+        };
+        self.refused.iter().filter(counts).count()
+    }
+
+    pub(super) fn use_host(&mut self, host: &HostName, now: SystemTime) {
+        self.refused.retain(|(known, refusal, _)| known != host || *refusal != Refusal::ByLeaving);
+        self.used.retain(|(known, _)| known != host);
+        if self.used.len() == HOSTS_MAX {
+            self.used.pop_front();
+        }
+        self.used.push_back((host.clone(), now));
+    }
+
+    pub(super) fn has_used(&self, host: &HostName, now: SystemTime, within: Duration) -> bool {
+        self.used.iter().any(|(known, at)| known == host && is_recent(*at, now, within))
+    }
+}

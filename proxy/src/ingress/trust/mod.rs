@@ -1,0 +1,171 @@
+//! Which devices trust the CA, as far as the box can know: by their network, or because they have shown it.
+//!
+//! A device that is not known to trust it never sees a certificate of ours for a site: with HSTS it could not get past
+//! the warning. All of this is in memory alone, bounded, and forgotten after some hours; none of it is ever written or
+//! logged. An address is what tells devices apart; those behind one address translator are one device.
+
+mod device;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bulaq_allowlist::HostName;
+use ipnet::IpNet;
+use moka::policy::EvictionPolicy;
+
+use self::device::Device;
+use crate::clock::Clock;
+
+/// Most devices that something is known of; the one that was met least recently goes first. A large school has 2,000.
+const DEVICES_MAX: u64 = 4_096;
+
+/// How many hosts must have been refused by a device that had passed the probe, each for want of trust in the CA,
+/// before the proof counts for nothing: one or two are apps that pin their certificate.
+const REFUSALS_AGAINST_PROOF: usize = 3;
+
+/// Whom to trust to trust us, and for how long.
+#[derive(Clone, Debug)]
+pub struct TrustOptions {
+    /// Networks whose devices all have the CA: the managed ones.
+    pub networks: Vec<IpNet>,
+    /// For how long a device that has passed the probe is remembered.
+    pub remembered: Duration,
+    /// For how long a host is passed through to a device that has refused our certificate for it.
+    pub splice_after_refusal: Duration,
+}
+
+impl Default for TrustOptions {
+    /// The box itself, 12 hours (a school day and its homework), 6 hours.
+    fn default() -> Self {
+        let loopback = ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network in its usual form"));
+        let hours = |hours: u64| Duration::from_secs(hours * 60 * 60);
+        Self { networks: loopback.to_vec(), remembered: hours(12), splice_after_refusal: hours(6) }
+    }
+}
+
+/// How it is known that a device trusts the CA. All that is ever told of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It is in one of the configured networks.
+    Network,
+    /// It has passed the probe.
+    Probe,
+}
+
+impl Class {
+    /// As a log line says it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Network => "a device of a trusting network",
+            Self::Probe => "a device that had passed the probe",
+        }
+    }
+}
+
+/// How a device stands to our certificate for one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It trusts the CA.
+    Trusts(Class),
+    /// It may or may not.
+    Unknown,
+    /// It has refused our certificate for this host, not long ago.
+    Refused,
+}
+
+/// What a refusal says about the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// That it does not know who signed: an alert such as `unknown_ca`.
+    OfTheCa,
+    /// That it does not take this certificate for this host: as an app that pins another.
+    OfTheHost,
+    /// The same, but it only left: void as soon as the device does use the certificate.
+    ByLeaving,
+}
+
+/// What is known of the devices. Shared behind an [`Arc`].
+#[derive(Debug)]
+pub struct Trust {
+    options: TrustOptions,
+    clock: Clock,
+    devices: moka::sync::Cache<IpAddr, Arc<Mutex<Device>>>,
+}
+
+impl Trust {
+    /// Nothing is known yet but the networks.
+    pub fn new(options: TrustOptions, clock: Clock) -> Self {
+        let devices = moka::sync::Cache::builder().max_capacity(DEVICES_MAX).eviction_policy(EvictionPolicy::lru());
+        Self { options, clock, devices: devices.build() }
+    }
+
+    /// How the device at `peer` stands to our certificate for `host`.
+    pub fn standing(&self, peer: IpAddr, host: &HostName) -> Standing {
+        let device = self.known(peer);
+        let has_refused = device
+            .as_ref()
+            .is_some_and(|device| lock(device).has_refused(host, self.clock.now(), self.options.splice_after_refusal));
+        match self.class_of(peer) {
+            _ if has_refused => Standing::Refused,
+            Some(class) => Standing::Trusts(class),
+            None => Standing::Unknown,
+        }
+    }
+
+    /// Whether the device at `peer` is known to trust the CA.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.class_of(peer).is_some()
+    }
+
+    fn class_of(&self, peer: IpAddr) -> Option<Class> {
+        let peer = peer.to_canonical();
+        if self.options.networks.iter().any(|network| network.contains(&peer)) {
+            return Some(Class::Network);
+        }
+        let device = self.known(peer)?;
+        let has_proved = lock(&device).has_proved(self.clock.now(), self.options.remembered);
+        has_proved.then_some(Class::Probe)
+    }
+
+    /// The device has passed the probe: a request of its came over TLS under a certificate of the CA.
+    pub fn proved(&self, peer: IpAddr) {
+        lock(&self.device(peer)).prove(self.clock.now());
+    }
+
+    /// The device uses our certificate for the host: a request of its came under it. What seemed to be a refusal by
+    /// leaving was the close of a connection too many.
+    pub fn used(&self, peer: IpAddr, host: &HostName) {
+        lock(&self.device(peer)).use_host(host, self.clock.now());
+    }
+
+    /// Whether the device has used our certificate for the host within the last `within`.
+    pub fn has_used(&self, peer: IpAddr, host: &HostName, within: Duration) -> bool {
+        self.known(peer).is_some_and(|device| lock(&device).has_used(host, self.clock.now(), within))
+    }
+
+    /// The device has refused our certificate for the host, which is passed through to it from now on. Tells whether
+    /// that also took away the proof that it trusts the CA.
+    pub fn refused(&self, peer: IpAddr, host: &HostName, refusal: Refusal) -> bool {
+        let (now, within) = (self.clock.now(), self.options.splice_after_refusal);
+        let device = self.device(peer);
+        let mut device = lock(&device);
+        device.refuse(host, refusal, now, within);
+        let had_proved = device.has_proved(now, self.options.remembered);
+        had_proved && device.refusals_of_the_ca(now, within) >= REFUSALS_AGAINST_PROOF && device.withdraw_proof()
+    }
+
+    fn known(&self, peer: IpAddr) -> Option<Arc<Mutex<Device>>> {
+        self.devices.get(&peer.to_canonical())
+    }
+
+    fn device(&self, peer: IpAddr) -> Arc<Mutex<Device>> {
+        self.devices.get_with(peer.to_canonical(), Arc::default)
+    }
+}
+
+fn lock(device: &Mutex<Device>) -> MutexGuard<'_, Device> {
+    device.lock().unwrap_or_else(PoisonError::into_inner)
+}
