@@ -38,6 +38,8 @@ pub(crate) struct Boxed {
     child: Child,
     /// Its door for clients that take it for the site.
     pub(crate) http: SocketAddr,
+    /// The same with TLS, where there is one.
+    pub(crate) https: Option<SocketAddr>,
 }
 
 impl Home {
@@ -55,6 +57,26 @@ impl Home {
              [site.prefetch]\nstart = [\"http://{HOST}/start.html\"]\n"
         );
         fs::write(folder.path().join("allowlist.toml"), list)?;
+        Self::in_folder(folder, program)
+    }
+
+    /// One that ends TLS with this certificate, and leads nowhere.
+    pub(crate) fn with_tls(program: &Path, certificate: &Path, key: &Path) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = format!(
+            "data = \"data\"\n[listen]\nhttp = [\"127.0.0.1:0\"]\nhttps = [\"127.0.0.1:0\"]\nforward = [\"127.0.0.1:0\"]\n\
+             [tls.certificates.\"{HOST}\"]\ncertificate = \"{}\"\nkey = \"{}\"\n\
+             [store]\nkeep-free = \"0 B\"\nreserve = \"0 B\"\n[night]\nwindow = \"off\"\n",
+            certificate.display(),
+            key.display()
+        );
+        fs::write(folder.path().join("bulaq.toml"), config)?;
+        let list = format!("[[site]]\nname = \"lessons\"\nhosts = [\"{HOST}\"]\ntls = \"terminate\"\n");
+        fs::write(folder.path().join("allowlist.toml"), list)?;
+        Self::in_folder(folder, program)
+    }
+
+    fn in_folder(folder: TempDir, program: &Path) -> anyhow::Result<Self> {
         let program = program.canonicalize().with_context(|| format!("{} is not there", program.display()))?;
         Ok(Self { folder, program })
     }
@@ -70,7 +92,7 @@ impl Home {
     pub(crate) fn serve(&self) -> anyhow::Result<Boxed> {
         let mut child = self.command(&["serve"]).stderr(Stdio::piped()).spawn().context("the box does not start")?;
         let mut log = BufReader::new(child.stderr.take().context("no log")?);
-        let mut http = None;
+        let (mut http, mut https) = (None, None);
         for _ in 0..LOG_LINES_MAX {
             let mut line = String::new();
             if log.read_line(&mut line)? == 0 {
@@ -79,10 +101,13 @@ impl Home {
             if let Some((_, address)) = line.trim_end().split_once("http is open address=") {
                 http = address.parse().ok();
             }
+            if let Some((_, address)) = line.trim_end().split_once("https is open address=") {
+                https = address.parse().ok();
+            }
             if let (Some(http), true) = (http, line.contains("proxy is open")) {
                 // The rest of the log is read, so that the box never waits for us.
                 std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-                return Ok(Boxed { child, http });
+                return Ok(Boxed { child, http, https });
             }
         }
         bail!("the box does not say that its doors are open")
@@ -92,6 +117,15 @@ impl Home {
     pub(crate) fn night(&self) -> anyhow::Result<Child> {
         self.command(&["prefetch"]).stderr(Stdio::null()).spawn().context("the night does not start")
     }
+}
+
+/// Processor time of a process so far, in seconds.
+pub(crate) fn cpu_s(process: u32) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name, in brackets, may hold spaces; user and system time are the 12th and 13th field after it.
+    let (_, fields) = stat.rsplit_once(')').context("an unknown form of /proc/PID/stat")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_S)
 }
 
 impl Boxed {
@@ -112,11 +146,7 @@ impl Boxed {
 
     /// Processor time so far, in seconds.
     pub(crate) fn cpu_s(&self) -> anyhow::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name, in brackets, may hold spaces; user and system time are the 12th and 13th field after it.
-        let (_, fields) = stat.rsplit_once(')').context("an unknown form of /proc/PID/stat")?;
-        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-        Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_S)
+        cpu_s(self.child.id())
     }
 
     /// Resident memory now, in MiB; the peak is counted anew from here.

@@ -1,6 +1,6 @@
 //! What the cache does under a class, measured from outside: the built box, an origin of our own, clients over sockets.
 //!
-//! `cargo run --release -p bulaq-benches -- crowd|seek|cut [--bulaq PROGRAM] [--json FILE]` prints a table with targets and
+//! `cargo run --release -p bulaq-benches -- crowd|seek|cut|handshakes|hellos [--bulaq PROGRAM] [--json FILE]` prints a table with targets and
 //! exits with 1 when one is missed. All content is made from a seed, so every byte that a client gets is compared.
 //! `--release` builds the measuring program; the box is `target/release/bulaq` unless `--bulaq` names another, and has
 //! to be built before.
@@ -10,9 +10,13 @@ mod client;
 mod content;
 mod crowd;
 mod cut;
+mod handshakes;
+mod hellos;
+mod nginx;
 mod origin;
 mod report;
 mod seek;
+mod tls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +45,10 @@ enum Question {
     Seek(seek::Options),
     /// The box, the site or the link goes away in the middle of a large body.
     Cut(cut::Options),
+    /// Whole and resumed TLS handshakes for a second of processor time, beside nginx with the same key.
+    Handshakes(handshakes::Options),
+    /// Garbage and slow first messages at the https door while others come in.
+    Hellos(hellos::Options),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +71,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             Question::Crowd(options) => crowd::measure(&program, options).await,
             Question::Seek(options) => seek::measure(&program, options).await,
             Question::Cut(options) => cut::measure(&program, options).await,
+            Question::Handshakes(options) => handshakes::measure(&program, options).await,
+            Question::Hellos(options) => hellos::measure(&program, options).await,
         }
     })?;
     print!("{report}");

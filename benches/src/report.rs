@@ -21,6 +21,7 @@ struct Figure {
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     AtMost(f64),
+    AtLeast(f64),
     Exactly(f64),
 }
 
@@ -28,6 +29,7 @@ impl Target {
     fn is_met(self, value: f64) -> bool {
         match self {
             Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
             Self::Exactly(wanted) => (value - wanted).abs() < f64::EPSILON,
         }
     }
@@ -37,6 +39,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AtMost(most) => write!(f, "<= {}", shown(*most)),
+            Self::AtLeast(least) => write!(f, ">= {}", shown(*least)),
             Self::Exactly(wanted) => write!(f, "= {}", shown(*wanted)),
         }
     }

@@ -1,0 +1,124 @@
+//! TLS clients that only shake hands, and the certificate of the servers that they meet.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::boxed::HOST;
+
+/// The longest that one handshake may take. Longer than any wait that is measured.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One certificate and its key, P-256, for both servers, and whom the clients trust for it.
+pub(crate) struct Identity {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    roots: Arc<RootCertStore>,
+}
+
+/// Which handshake.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    version: &'static SupportedProtocolVersion,
+    pub(crate) is_resumed: bool,
+}
+
+pub(crate) static KINDS: [Kind; 4] = [
+    Kind { name: "TLS 1.3, whole", version: &rustls::version::TLS13, is_resumed: false },
+    Kind { name: "TLS 1.2, whole", version: &rustls::version::TLS12, is_resumed: false },
+    Kind { name: "TLS 1.3, resumed", version: &rustls::version::TLS13, is_resumed: true },
+    Kind { name: "TLS 1.2, resumed", version: &rustls::version::TLS12, is_resumed: true },
+];
+
+impl Identity {
+    /// Makes both files in `folder`.
+    pub(crate) fn new(folder: &Path) -> anyhow::Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root_key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let root = params.self_signed(&root_key)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(root.der().clone())?;
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let mut leaf = CertificateParams::new(vec![HOST.to_owned()])?;
+        leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+        let leaf = leaf.signed_by(&key, &Issuer::new(params, root_key))?;
+        let identity =
+            Self { certificate: folder.join("site.pem"), key: folder.join("site.key"), roots: Arc::new(roots) };
+        std::fs::write(&identity.certificate, leaf.pem())?;
+        write_key(&identity.key, &key.serialize_pem())?;
+        Ok(identity)
+    }
+
+    /// A client of one kind, with a memory for tickets of its own. It offers X25519 alone, which both servers have.
+    pub(crate) fn client(&self, kind: Kind) -> anyhow::Result<TlsConnector> {
+        let provider = rustls::crypto::CryptoProvider {
+            kx_groups: vec![aws_lc_rs::kx_group::X25519],
+            ..aws_lc_rs::default_provider()
+        };
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[kind.version])?
+            .with_root_certificates(Arc::clone(&self.roots))
+            .with_no_client_auth();
+        config.resumption = if kind.is_resumed { Resumption::in_memory_sessions(16) } else { Resumption::disabled() };
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+}
+
+/// For its owner alone: a server may refuse a key that others can read.
+fn write_key(path: &Path, pem: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(pem.as_bytes())?;
+    Ok(())
+}
+
+/// One connection: handshake, farewell both ways, end. How long it took to the end of the handshake.
+pub(crate) async fn shake(
+    client: &TlsConnector,
+    from: IpAddr,
+    door: SocketAddr,
+    expected: Option<HandshakeKind>,
+) -> anyhow::Result<Duration> {
+    timeout(PATIENCE, shake_untimed(client, from, door, expected)).await.context("no handshake in time")?
+}
+
+async fn shake_untimed(
+    client: &TlsConnector,
+    from: IpAddr,
+    door: SocketAddr,
+    expected: Option<HandshakeKind>,
+) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    let socket = TcpSocket::new_v4()?;
+    socket.set_nodelay(true)?;
+    socket.bind((from, 0).into())?;
+    let stream = socket.connect(door).await?;
+    let mut stream = client.connect(ServerName::try_from(HOST)?, stream).await?;
+    let took = begun.elapsed();
+    let session = stream.get_ref().1;
+    let is_known = matches!(session.protocol_version(), Some(ProtocolVersion::TLSv1_2 | ProtocolVersion::TLSv1_3));
+    ensure!(is_known, "an unknown version");
+    if let Some(expected) = expected {
+        ensure!(session.handshake_kind() == Some(expected), "the handshake was {:?}", session.handshake_kind());
+    }
+    // Tickets of TLS 1.3 come after the handshake: they are read until the server has said farewell.
+    stream.shutdown().await?;
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+    Ok(took)
+}
