@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -363,4 +363,88 @@ fn a_second_box_in_one_folder_is_refused() {
     assert_eq!(second.status.code(), Some(1), "{second:?}");
     assert!(told(folder.path(), &["status"]).contains("serves"), "the first still answers its socket");
     drop(serving);
+}
+
+/// A name server of the school that leads every name to this machine, and says no where devices ask whether they may look
+/// up names elsewhere. It ends with the test.
+fn school_name_server() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 1500];
+        while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+            let name_end = 12 + bytes[12..length].iter().position(|&byte| byte == 0).unwrap() + 1;
+            let question = &bytes[12..name_end + 4];
+            let is_denied = [&b"use-application-dns"[..], b"mask"].iter().any(|no| question[1..].starts_with(no));
+            let has_address = !is_denied && question[question.len() - 4..question.len() - 2] == [0, 1];
+            let mut reply = bytes[..2].to_vec();
+            reply.extend([0x81, if is_denied { 0x83 } else { 0x80 }, 0, 1, 0, u8::from(has_address), 0, 0, 0, 0]);
+            reply.extend(question);
+            if has_address {
+                reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+            }
+            let _ = socket.send_to(&reply, from);
+        }
+    });
+    address
+}
+
+/// What `bulaq doctor` finds: its exit status, and for each finding its check, state and sentence.
+fn examined(folder: &Path, name_server: SocketAddr) -> (Option<i32>, Vec<[String; 3]>) {
+    let output = bulaq(folder, &["doctor", "--json", "--dns", &name_server.to_string()]);
+    let findings: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |finding: &serde_json::Value, key: &str| finding[key].as_str().unwrap().to_owned();
+    let findings = findings.as_array().unwrap().iter();
+    (output.status.code(), findings.map(|it| ["check", "state", "what"].map(|key| text(it, key))).collect())
+}
+
+#[test]
+fn the_doctor_finds_a_healthy_box_healthy() {
+    let portal = Portal::start();
+    let folder = box_for(portal.address);
+    let config = fs::read_to_string(folder.path().join("bulaq.toml")).unwrap();
+    // A store that fits on any disk.
+    fs::write(folder.path().join("bulaq.toml"), config.replace("[store]", "[store]\nsize = \"64 MiB\"")).unwrap();
+    let _serving = Serving::start(folder.path());
+    let (status, findings) = examined(folder.path(), school_name_server());
+    let states = |check: &str| -> Vec<&str> {
+        findings.iter().filter(|[of, ..]| of == check).map(|[_, state, _]| state.as_str()).collect()
+    };
+    assert_eq!(status, Some(0), "{findings:?}");
+    for check in ["allowlist", "service", "upstream", "disk"] {
+        assert_eq!(states(check), ["ok"], "{check}: {findings:?}");
+    }
+    assert!(states("doors").iter().all(|state| *state == "ok"), "{findings:?}");
+    // What devices get by DHCP cannot be seen, and the doctor says so.
+    assert_eq!(states("dns"), ["ok", "unknown"], "{findings:?}");
+    let name_server = school_name_server().to_string();
+    let told = told(folder.path(), &["doctor", "--inside-only", "--dns", &name_server]);
+    assert!(told.contains("the box serves, version") && !told.contains("upstream"), "{told}");
+}
+
+#[test]
+fn the_doctor_finds_what_a_sick_box_has() {
+    let folder = box_for(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = fs::read_to_string(folder.path().join("bulaq.toml")).unwrap();
+    let config = config.replacen("127.0.0.1:0", &other.local_addr().unwrap().to_string(), 1);
+    let certificate = "[tls.certificates.\"lessons.example.kz\"]\ncertificate = \"no.pem\"\nkey = \"no.key\"\n";
+    fs::write(folder.path().join("bulaq.toml"), format!("{config}{certificate}")).unwrap();
+    let (status, findings) = examined(folder.path(), UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    assert_eq!(status, Some(1));
+    for (check, state, words) in [
+        ("service", "warning", "no box serves"),
+        ("doors", "error", "taken by `"),
+        ("dns", "error", "does not answer"),
+        ("upstream", "error", "the link is down"),
+        ("clock", "unknown", "no site told the time"),
+        ("certificates", "error", "no.pem for lessons.example.kz cannot be read"),
+        ("disk", "unknown", "is not there"),
+    ] {
+        let is_it = |[of, is, what]: &[String; 3]| of == check && is == state && what.contains(words);
+        assert!(findings.iter().any(is_it), "{check} {state} {words}: {findings:?}");
+    }
+    let told = bulaq(folder.path(), &["doctor", "--inside-only"]);
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("ERROR    doors") && told.contains("→ stop that program"), "{told}");
 }

@@ -4,6 +4,7 @@ pub mod allowlist;
 mod configured;
 mod demo;
 mod desk;
+mod doctor;
 mod init;
 mod ledger;
 mod prefetch;
@@ -61,6 +62,8 @@ enum Command {
     Reload(ConfigArg),
     /// Say how the running box is
     Status(status::StatusArgs),
+    /// Find out what is wrong with the box and around it, and say what to do
+    Doctor(doctor::DoctorArgs),
     /// Show what a night did
     Report(report::ReportArgs),
     /// Show requests and bytes by site: what came from the box and what crossed the link
@@ -109,6 +112,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Allowlist(command) => allowlist::run(&command),
         Command::Reload(config) => status::reload(&config).await,
         Command::Status(arguments) => status::run(&arguments).await,
+        Command::Doctor(args) => doctor::run(args).await,
         Command::Report(args) => report::run(&args),
         Command::Ledger(args) => ledger::run(args).await,
         Command::Purge(args) => purge::run(args).await,

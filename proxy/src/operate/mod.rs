@@ -7,6 +7,7 @@
 pub mod client;
 pub mod control;
 mod desk;
+pub mod doctor;
 mod operations;
 pub mod run;
 

@@ -18,14 +18,14 @@
     }
   };
 
-  // state: good, bad or open; words: the key of the sentence, the state's own by default.
+  // state: good, bad, open, or plain: no, and nothing is wrong with that. words: the key of the sentence.
   const tell = (id, state, words = state, number = "") => {
     const row = document.getElementById(id);
     row.className = state;
-    row.querySelector(".mark").textContent = { good: "✔", bad: "✖", open: "?" }[state];
+    row.querySelector(".mark").textContent = { good: "✔", bad: "✖", open: "?", plain: "–" }[state];
     row.querySelector(".told").textContent = row.dataset[words];
     row.querySelector(".number").textContent = number;
-    return `${row.dataset.letter}${{ good: 1, bad: 0, open: "x" }[state]}`;
+    return `${row.dataset.letter}${{ good: 1, bad: 0, open: "x", plain: 0 }[state]}`;
   };
 
   // A page over https may not ask http addresses; one at the probe's own name, or the box's, has found the name.
@@ -37,7 +37,7 @@
   };
   const trusts = async (name) => {
     if (await ask("https://check.bulaq.internal/here.json")) return tell("trust", "good");
-    return tell("trust", name === "N1" ? "bad" : "open");
+    return name === "N1" ? tell("trust", "plain", "bad") : tell("trust", "open");
   };
   const clock = (before, here) => {
     if (!here) return tell("clock", "open");

@@ -1,0 +1,256 @@
+//! The doors: is somebody behind each, is it this box, and could it be opened if it is not?
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::Finding;
+use crate::ingress::IngressOptions;
+use crate::portal::{names, probe};
+
+const CHECK: &str = "doors";
+
+/// Longest wait for a door of this machine to open and to answer. It is no further away than this process.
+const DOOR_WAIT: Duration = Duration::from_secs(3);
+
+/// Bytes of an answer that are looked at: a head and the words.
+const ANSWER_BYTES_MAX: u64 = 4096;
+
+/// Processes, and open files of one, that are looked through for the owner of a port.
+const PROCESSES_MAX: usize = 4096;
+const FILES_MAX: usize = 4096;
+
+/// A door of the configuration.
+#[derive(Debug)]
+pub(super) struct Door {
+    kind: &'static str,
+    address: SocketAddr,
+    is: Is,
+}
+
+/// How a door is.
+#[derive(Debug)]
+pub(super) enum Is {
+    /// The system chooses the port at each start.
+    Chosen,
+    /// The box answers there.
+    Ours,
+    /// Somebody takes connections there, and it is not the box.
+    Foreign(Option<String>),
+    /// The box serves, and nobody takes connections there.
+    Shut,
+    /// The box does not serve; the door could be opened.
+    Free,
+    /// A port that this account has no right to.
+    NoRight,
+    /// An address that this machine does not have.
+    NotOurs,
+    /// The system's words.
+    Other(String),
+}
+
+/// Knocks at every door, or tries to open it when no box serves.
+pub(super) async fn gather(options: &IngressOptions, is_serving: bool) -> Vec<Door> {
+    let doors = [("http", &options.http), ("https", &options.https), ("forward", &options.forward)];
+    let doors = doors.iter().flat_map(|(kind, addresses)| addresses.iter().map(|address| (*kind, *address)));
+    let looked = doors.map(|(kind, address)| async move {
+        let is = match (address.port(), is_serving) {
+            (0, _) => Is::Chosen,
+            (_, true) => knock(kind, address).await,
+            (_, false) => try_to_open(address),
+        };
+        Door { kind, address, is }
+    });
+    futures_util::future::join_all(looked).await
+}
+
+/// Where a client on this machine reaches a door.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+async fn knock(kind: &'static str, address: SocketAddr) -> Is {
+    let answered = timeout(DOOR_WAIT, async {
+        let mut stream = TcpStream::connect(reachable(address)).await?;
+        // What speaks TLS is not asked more than to take the connection.
+        if kind == "https" {
+            return Ok::<_, io::Error>(true);
+        }
+        let (name, path) = (names::box_name(), probe::HERE);
+        let target = if kind == "forward" { format!("http://{name}{path}") } else { path.to_owned() };
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
+        Ok(answer.windows(12).any(|some| some == br#""bulaq":true"#))
+    });
+    match answered.await {
+        Ok(Ok(true)) => Is::Ours,
+        Ok(Ok(false)) => Is::Foreign(owner(address.port())),
+        Ok(Err(_)) | Err(_) => Is::Shut,
+    }
+}
+
+/// Opens the door for a moment. Nobody can come in: nothing accepts.
+fn try_to_open(address: SocketAddr) -> Is {
+    match TcpListener::bind(address) {
+        Ok(_) => Is::Free,
+        Err(error) => match error.kind() {
+            io::ErrorKind::AddrInUse => Is::Foreign(owner(address.port())),
+            io::ErrorKind::PermissionDenied => Is::NoRight,
+            io::ErrorKind::AddrNotAvailable => Is::NotOurs,
+            _ => Is::Other(error.to_string()),
+        },
+    }
+}
+
+/// The name of the program that listens on a port, as far as this account may see it.
+fn owner(port: u16) -> Option<String> {
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
+        let table = std::fs::read_to_string(table).ok()?;
+        table.lines().find_map(|line| listening_inode(line, port).map(str::to_owned))
+    })?;
+    let socket = format!("socket:[{inode}]");
+    let has_socket = |process: &Path| {
+        let files = std::fs::read_dir(process.join("fd")).ok();
+        let mut files = files.into_iter().flatten().take(FILES_MAX).flatten();
+        files.any(|file| std::fs::read_link(file.path()).is_ok_and(|link| link.as_os_str() == socket.as_str()))
+    };
+    let processes = std::fs::read_dir("/proc").ok()?.take(PROCESSES_MAX).flatten();
+    let process = processes.map(|process| process.path()).find(|process| has_socket(process))?;
+    let name = std::fs::read_to_string(process.join("comm")).ok()?;
+    Some(name.trim().chars().filter(|sign| !sign.is_control()).collect())
+}
+
+/// The inode of a line of `/proc/net/tcp` when that is of a socket which listens on this port.
+fn listening_inode(line: &str, port: u16) -> Option<&str> {
+    /// `TCP_LISTEN` of the kernel.
+    const LISTENS: &str = "0A";
+    let mut fields = line.split_whitespace();
+    let (_, local_port) = fields.nth(1)?.rsplit_once(':')?;
+    let is_meant = u16::from_str_radix(local_port, 16).ok()? == port && fields.nth(1)? == LISTENS;
+    fields.nth(5).filter(|_| is_meant)
+}
+
+/// What that means.
+pub(super) fn judge(doors: &[Door]) -> Vec<Finding> {
+    doors.iter().map(judge_one).collect()
+}
+
+fn judge_one(Door { kind, address, is }: &Door) -> Finding {
+    let door = format!("{kind} {address}");
+    match is {
+        Is::Chosen => Finding::ok(CHECK, format!("{door}: the system chooses the port at each start")),
+        Is::Ours => Finding::ok(CHECK, format!("{door}: the box answers")),
+        Is::Free => Finding::ok(CHECK, format!("{door}: free for the box")),
+        Is::Foreign(owner) => {
+            let who = owner.as_deref().map_or_else(|| "another program".to_owned(), |name| format!("`{name}`"));
+            let advice = "stop that program, or choose another port in [listen]; `ss -ltnp` as root shows it";
+            Finding::error(CHECK, format!("{door}: taken by {who}"), advice)
+        }
+        Is::Shut => Finding::error(
+            CHECK,
+            format!("{door}: nobody takes connections, though a box serves"),
+            "restart the service, so that it reads bulaq.toml again; then look at the firewall of this machine",
+        ),
+        Is::NoRight => Finding::unknown(
+            CHECK,
+            format!("{door}: this account has no right to this port"),
+            "run this as the account of the service; the service needs AmbientCapabilities=CAP_NET_BIND_SERVICE, or a \
+             port from 1024 up",
+        ),
+        Is::NotOurs => Finding::error(
+            CHECK,
+            format!("{door}: not an address of this machine"),
+            "`ip address` shows those it has; write one of them, or 0.0.0.0, in [listen]",
+        ),
+        Is::Other(words) => {
+            Finding::error(CHECK, format!("{door}: cannot be opened: {words}"), "choose another address in [listen]")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    fn options(http: SocketAddr) -> IngressOptions {
+        IngressOptions { http: vec![http], ..IngressOptions::default() }
+    }
+
+    fn any() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    #[tokio::test]
+    async fn a_door_is_free_foreign_shut_or_not_of_this_machine() {
+        let other = TcpListener::bind(any()).unwrap();
+        let taken = other.local_addr().unwrap();
+        let found = gather(&options(taken), false).await;
+        let Is::Foreign(Some(owner)) = &found[0].is else { panic!("{found:?}") };
+        let ours = std::fs::read_to_string("/proc/self/comm").unwrap();
+        assert_eq!(owner, ours.trim(), "a process sees its own sockets");
+        drop(other);
+        assert!(matches!(gather(&options(taken), false).await[0].is, Is::Free));
+        assert!(matches!(gather(&options(taken), true).await[0].is, Is::Shut));
+        assert!(matches!(gather(&options("192.0.2.1:8080".parse().unwrap()), false).await[0].is, Is::NotOurs));
+        assert!(matches!(gather(&options(any()), false).await[0].is, Is::Chosen));
+    }
+
+    #[tokio::test]
+    async fn another_server_is_not_taken_for_the_box() {
+        for (words, is_ours) in [(r#"{"bulaq":true,"now":1}"#, true), ("<h1>It works!</h1>", false)] {
+            let other = tokio::net::TcpListener::bind(any()).await.unwrap();
+            let address = other.local_addr().unwrap();
+            let answers = tokio::spawn(async move {
+                let (mut stream, _) = other.accept().await.unwrap();
+                let mut seen = [0; 1024];
+                let read = stream.read(&mut seen).await.unwrap();
+                assert!(seen[..read].starts_with(b"GET /here.json HTTP/1.1\r\nHost: bulaq.internal\r\n"));
+                stream.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{words}").as_bytes()).await.unwrap();
+            });
+            let found = gather(&options(address), true).await;
+            assert_eq!(matches!(found[0].is, Is::Ours), is_ours, "{found:?}");
+            answers.await.unwrap();
+        }
+    }
+
+    #[test]
+    fn every_state_says_what_to_do() {
+        for (is, state) in [
+            (Is::Chosen, State::Ok),
+            (Is::Ours, State::Ok),
+            (Is::Free, State::Ok),
+            (Is::Foreign(Some("nginx".to_owned())), State::Error),
+            (Is::Foreign(None), State::Error),
+            (Is::Shut, State::Error),
+            (Is::NoRight, State::Unknown),
+            (Is::NotOurs, State::Error),
+            (Is::Other("no".to_owned()), State::Error),
+        ] {
+            let finding = judge_one(&Door { kind: "http", address: any(), is });
+            assert_eq!((finding.state, finding.advice.is_some()), (state, state != State::Ok), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn the_kernels_table_is_read() {
+        let line =
+            "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12345 1 0";
+        assert_eq!(listening_inode(line, 8080), Some("12345"));
+        assert_eq!(listening_inode(line, 8081), None);
+        assert_eq!(listening_inode(&line.replace(" 0A ", " 01 "), 8080), None);
+        assert_eq!(listening_inode("  sl  local_address rem_address   st", 8080), None);
+    }
+}
