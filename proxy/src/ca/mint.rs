@@ -1,4 +1,4 @@
-//! Certificates as values: what a root, an intermediate and a leaf of ours say. No files, no clock.
+//! Certificates as values: what a root, an intermediate, a request and a leaf of ours say. No files, no clock.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
@@ -6,10 +6,9 @@ use std::time::{Duration, SystemTime};
 use bulaq_allowlist::HostName;
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
+    KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::Scope;
 
@@ -19,8 +18,6 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const BACKDATED: Duration = DAY;
 /// Five years: as long as a school keeps its laptops, so that enrolling them once is enough.
 const ROOT_LIFE: Duration = Duration::from_secs(5 * 365 * 24 * 60 * 60);
-/// A stolen box can vouch for lessons for no longer than this, once the root's key is kept elsewhere.
-const INTERMEDIATE_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Promise 12: no leaf lives longer than seven days, the backdated one included.
 pub(super) const LEAF_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -32,12 +29,12 @@ pub(super) struct Validity {
 }
 
 impl Validity {
-    fn lasting(life: Duration, now: SystemTime) -> Self {
+    pub(super) fn lasting(life: Duration, now: SystemTime) -> Self {
         let from = now - BACKDATED;
         Self { from, until: from + life }
     }
 
-    fn within(self, outer: Validity) -> Self {
+    pub(super) fn within(self, outer: Validity) -> Self {
         Self { from: self.from.max(outer.from), until: self.until.min(outer.until) }
     }
 
@@ -48,7 +45,7 @@ impl Validity {
 }
 
 /// Random bytes from the TLS library's own source.
-fn random<const N: usize>() -> Result<[u8; N], rcgen::Error> {
+pub(super) fn random<const N: usize>() -> Result<[u8; N], rcgen::Error> {
     let mut bytes = [0; N];
     let source = rustls::crypto::aws_lc_rs::default_provider().secure_random;
     source.fill(&mut bytes).map_err(|_| rcgen::Error::RingUnspecified)?;
@@ -67,19 +64,28 @@ pub(super) fn root(key: &KeyPair, scope: &Scope, now: SystemTime) -> Result<rcge
     params.self_signed(key)
 }
 
-/// An intermediate of short life, with constraints of its own: on an intermediate every client enforces them.
+/// An intermediate of short life for the key of a box, with constraints of its own: on an intermediate every client
+/// enforces them.
 pub(super) fn intermediate(
-    key: KeyPair,
+    key: &impl PublicKeyData,
     scope: &Scope,
     root: &Issuer<'_, KeyPair>,
-    root_validity: Validity,
-    now: SystemTime,
-) -> Result<(CertificateDer<'static>, Issuer<'static, KeyPair>, Validity), rcgen::Error> {
-    let validity = Validity::lasting(INTERMEDIATE_LIFE, now).within(root_validity);
+    validity: Validity,
+) -> Result<rcgen::Certificate, rcgen::Error> {
     let mut params = ca_params("Bulaq lesson cache box", 0, scope, validity)?;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let certificate = params.signed_by(&key, root)?.der().clone();
-    Ok((certificate, Issuer::new(params, key), validity))
+    params.signed_by(key, root)
+}
+
+/// What a box asks its district for: an intermediate for these names and the box's own key (RFC 2986). The names stand
+/// as alternative names, since a request has no place for constraints.
+pub(super) fn request(key: &KeyPair, scope: &Scope) -> Result<String, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.remove(DnType::CommonName);
+    params.distinguished_name.push(DnType::CommonName, "Bulaq lesson cache box");
+    let names = scope.names().map(|name| Ok(SanType::DnsName(name.as_str().try_into()?)));
+    params.subject_alt_names = names.collect::<Result<_, rcgen::Error>>()?;
+    params.serialize_request(key)?.pem()
 }
 
 /// A leaf for one name.
@@ -92,6 +98,7 @@ pub(super) fn leaf(
 ) -> Result<(CertificateDer<'static>, Validity), rcgen::Error> {
     let validity = Validity::lasting(LEAF_LIFE, now).within(issuer_validity);
     let mut params = params("Bulaq lesson cache", validity)?;
+    params.is_ca = IsCa::ExplicitNoCa; // also brings the subject key identifier
     params.subject_alt_names = vec![SanType::DnsName(host.as_str().try_into()?)];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -113,7 +120,7 @@ fn params(name: &str, validity: Validity) -> Result<CertificateParams, rcgen::Er
     Ok(params)
 }
 
-fn ca_params(
+pub(super) fn ca_params(
     name: &str,
     path_length: u8,
     scope: &Scope,
@@ -133,31 +140,4 @@ fn ca_params(
         ],
     });
     Ok(params)
-}
-
-/// What a root certificate says about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RootSays {
-    pub(super) scope: Scope,
-    pub(super) validity: Validity,
-    /// The public key, in the form that a key pair gives too.
-    pub(super) public_key: Vec<u8>,
-}
-
-/// Reads a root back; None when it is no certificate, or one that we would not have made.
-pub(super) fn read_root(der: &[u8]) -> Option<RootSays> {
-    let (rest, certificate) = X509Certificate::from_der(der).ok()?;
-    let constraints = certificate.name_constraints().ok()??;
-    let names = constraints.value.permitted_subtrees.as_ref()?.iter().map(|subtree| match subtree.base {
-        GeneralName::DNSName(name) => HostName::parse(name).ok(),
-        _ => None,
-    });
-    let scope = Scope::new(names.collect::<Option<Vec<_>>>()?.into_iter());
-    let validity = Validity {
-        from: certificate.validity().not_before.to_datetime().into(),
-        until: certificate.validity().not_after.to_datetime().into(),
-    };
-    let is_ours = rest.is_empty() && certificate.is_ca() && constraints.critical && !scope.is_empty();
-    let public_key = certificate.public_key().raw.to_vec();
-    is_ours.then_some(RootSays { scope, validity, public_key })
 }

@@ -4,19 +4,33 @@ use std::collections::BTreeSet;
 
 use bulaq_allowlist::{Allowlist, HostName, TlsMode};
 
+use crate::portal::names::box_name;
+
 /// A set of DNS names as name constraints say it (RFC 5280 §4.2.1.10): each stands for itself and all below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope(BTreeSet<HostName>);
 
 impl Scope {
-    /// What today's list needs: the hosts of every site with `tls = "terminate"`, without those that another covers.
+    /// What a box with this list needs: the names of its sites, and the box's own.
     pub fn of(allowlist: &Allowlist) -> Self {
+        Self::of_sites(allowlist).and_own_names()
+    }
+
+    /// The hosts of every site with `tls = "terminate"`, without those that another covers.
+    pub fn of_sites(allowlist: &Allowlist) -> Self {
         let sites = allowlist.sites().iter().filter(|site| site.tls() == TlsMode::Terminate);
         let hosts = sites.flat_map(|site| site.hosts()).filter(|entry| !entry.is_plain_http());
         Self::new(hosts.map(|entry| entry.host().clone()))
     }
 
-    pub(super) fn new(names: impl Iterator<Item = HostName>) -> Self {
+    /// These names and the box's own, `bulaq.internal` with all below it.
+    #[must_use]
+    pub fn and_own_names(self) -> Self {
+        Self::new(self.0.into_iter().chain([box_name().clone()]))
+    }
+
+    /// These names, without those that another covers.
+    pub fn new(names: impl Iterator<Item = HostName>) -> Self {
         let all: BTreeSet<HostName> = names.collect();
         let is_widest = |name: &&HostName| !all.iter().any(|other| name.is_below(other));
         Self(all.iter().filter(is_widest).cloned().collect())
@@ -66,6 +80,14 @@ mod tests {
         {
             assert_eq!(names.covers(&HostName::parse(name).unwrap()), is_covered, "{name}");
         }
+    }
+
+    #[test]
+    fn the_box_can_always_be_vouched_for_to_its_devices() {
+        let list = Allowlist::parse("allowlist.toml", "").unwrap().allowlist;
+        assert!(Scope::of_sites(&list).is_empty());
+        assert_eq!(Scope::of(&list), scope(&["bulaq.internal"]));
+        assert!(Scope::of(&list).covers(&HostName::parse("check.bulaq.internal").unwrap()));
     }
 
     #[test]

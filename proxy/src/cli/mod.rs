@@ -1,6 +1,7 @@
 //! One file a command; here, what they share: arguments, the configuration, and how an error ends.
 
 pub mod allowlist;
+mod ca;
 mod configured;
 mod demo;
 mod desk;
@@ -58,7 +59,10 @@ enum Command {
     /// Check, list or explain an allowlist
     #[command(subcommand)]
     Allowlist(allowlist::AllowlistCommand),
-    /// Make the running box read its allowlist again
+    /// Make, renew and show the certificates by which a box can stand in for its lesson sites
+    #[command(subcommand)]
+    Ca(ca::CaCommand),
+    /// Make the running box read its allowlist and its certificates again
     Reload(ConfigArg),
     /// Say how the running box is
     Status(status::StatusArgs),
@@ -110,6 +114,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args).await,
         Command::Prefetch(args) => prefetch::run(args).await,
         Command::Allowlist(command) => allowlist::run(&command),
+        Command::Ca(command) => ca::run(&command),
         Command::Reload(config) => status::reload(&config).await,
         Command::Status(arguments) => status::run(&arguments).await,
         Command::Doctor(args) => doctor::run(args).await,

@@ -7,7 +7,7 @@ use super::Refused;
 use super::configured::ConfigArg;
 use super::say_line;
 use crate::config::quantity::{ByteSize, counted};
-use crate::operate::{Client, ClientError};
+use crate::operate::{CaStatus, Client, ClientError};
 
 /// What `status` is asked for.
 #[derive(Debug, clap::Args)]
@@ -44,6 +44,9 @@ pub(super) async fn run(arguments: &StatusArgs) -> anyhow::Result<ExitCode> {
     if let Some(free) = store.free_bytes {
         say_line(format_args!("disk    {} free", ByteSize(free)))?;
     }
+    for line in status.ca.iter().flat_map(certificates) {
+        say_line(format_args!("{line}"))?;
+    }
     match (status.is_night_at_work, status.next_night) {
         (true, _) => say_line(format_args!("night   at work"))?,
         (false, Some(next)) => say_line(format_args!("night   begins {next}"))?,
@@ -56,13 +59,16 @@ pub(super) async fn run(arguments: &StatusArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the running box read its allowlist again.
+/// Makes the running box read its allowlist and its certificates again.
 pub(super) async fn reload(config: &ConfigArg) -> anyhow::Result<ExitCode> {
     let config = config.load()?;
     match running(&config.data).await?.reload().await {
         Ok(done) => {
             for warning in &done.warnings {
                 eprintln!("{warning}\n");
+            }
+            for warning in &done.certificates {
+                eprintln!("warning: {warning}\n");
             }
             say_line(format_args!("The box permits {} now.", counted(done.sites as u64, "site")))?;
             Ok(ExitCode::SUCCESS)
@@ -76,6 +82,16 @@ pub(super) async fn reload(config: &ConfigArg) -> anyhow::Result<ExitCode> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The lines about the certificate authority: when it must be renewed, and all that is to be done.
+fn certificates(ca: &CaStatus) -> Vec<String> {
+    let until = ca.until.iter().zip(ca.days_left);
+    let works = until.map(|(until, days)| {
+        let (names, days) = (counted(ca.names as u64, "name"), counted(days, "day"));
+        format!("ca      vouches for {names} until {until} ({days} left)")
+    });
+    works.chain(ca.findings.iter().map(|finding| format!("ca      {finding}"))).collect()
 }
 
 async fn running(data: &Path) -> anyhow::Result<Client> {

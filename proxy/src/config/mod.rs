@@ -168,12 +168,6 @@ impl Config {
             let path = self.data.display();
             warnings.push(format!("the data folder {path} is open to other accounts; close it: chmod 700 {path}"));
         }
-        for CertificateFile { key, .. } in &self.certificates {
-            if mode(key).is_some_and(|mode| mode & 0o077 != 0) {
-                let path = key.display();
-                warnings.push(format!("the key {path} is open to other accounts; close it: chmod 600 {path}"));
-            }
-        }
         warnings
     }
 }

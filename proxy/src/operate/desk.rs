@@ -11,11 +11,12 @@ use bulaq_cache_policy::{CacheKey, CacheTag, SiteRule, TAG_BYTES_MAX};
 use http::Uri;
 use tokio_util::sync::CancellationToken;
 
+use super::certificates;
 use super::operations::{
     DoorCount, Failure, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell, VerifyDone, VerifyStep,
     What,
 };
-use crate::ca::Ca;
+use crate::ca::Certificates;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ingress::Doors;
@@ -38,8 +39,8 @@ pub struct Desk {
     night: Night<Stack>,
     window: Option<Window>,
     allowlist: PathBuf,
-    /// Told of a new list before requests are; a command that serves nobody has none.
-    ca: Option<Arc<Ca>>,
+    /// What is shown to clients; a command that serves nobody has none.
+    certificates: Option<Arc<Certificates>>,
     /// What the doors count; zero where no door is open.
     doors: Arc<Doors>,
     /// What tells this box from others, so that their nights do not begin at one time.
@@ -54,7 +55,12 @@ impl Desk {
     ///
     /// # Errors
     /// As [`Rooms::open`]: most likely another process has the store.
-    pub fn open(config: &Config, list: Allowlist, ca: Option<Arc<Ca>>, clock: Clock) -> Result<Self, OpenError> {
+    pub fn open(
+        config: &Config,
+        list: Allowlist,
+        certificates: Option<Arc<Certificates>>,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
         let options = RoomOptions {
             data: config.data.clone(),
             store: config.store.clone(),
@@ -75,7 +81,7 @@ impl Desk {
             night,
             window: config.window.clone(),
             allowlist: config.allowlist.clone(),
-            ca,
+            certificates,
             doors: Arc::default(),
             identity: identity(&config.data),
             nights_at_work: AtomicUsize::new(0),
@@ -101,7 +107,7 @@ impl Desk {
         }
     }
 
-    /// Reads the allowlist again and swaps it in. Reads files: not on an async thread.
+    /// Reads the allowlist and the certificates again and swaps them in. Reads files: not on an async thread.
     ///
     /// # Errors
     /// A file with an error; the old list stays.
@@ -115,13 +121,19 @@ impl Desk {
             message: format!("{rejected}; the old list stays"),
             details: rejected.diagnostics.iter().map(|finding| finding.render(false)).collect(),
         })?;
-        if let Some(ca) = &self.ca {
-            ca.follow(&loaded.allowlist).map_err(|error| Failure::of(&error))?;
+        let warnings = loaded.warnings.iter().map(|finding| finding.render(false)).collect();
+        let mut told = Vec::new();
+        if let Some(certificates) = &self.certificates {
+            let errors = certificates.reload();
+            told.extend(errors.iter().map(certificates::kept));
+            if let Some(ca) = certificates.ca() {
+                let findings = ca.standing(&loaded.allowlist).findings;
+                told.extend(findings.iter().map(ToString::to_string));
+            }
         }
         let sites = loaded.allowlist.sites().len();
         self.rooms.reload(loaded.allowlist);
-        let warnings = loaded.warnings.iter().map(|finding| finding.render(false)).collect();
-        Ok(ReloadDone { sites, warnings })
+        Ok(ReloadDone { sites, warnings, certificates: told })
     }
 
     async fn purge_url(&self, text: &str, mode: PurgeMode) -> Result<PurgeDone, Failure> {
@@ -205,6 +217,11 @@ impl Operations for Desk {
             is_night_at_work: self.nights_at_work.load(Ordering::Relaxed) > 0,
             next_night: next,
             doors: self.doors.all().filter(|counted| counted.count > 0).map(DoorCount::from).collect(),
+            ca: self
+                .certificates
+                .as_ref()
+                .and_then(|certificates| certificates.ca())
+                .map(|ca| certificates::status(ca, &context.allowlist.load(), context.clock.now())),
         }
     }
 

@@ -4,6 +4,7 @@
 //! it through `<data>/control.sock` ([`control`] answers, [`client`] asks); without it they open the rooms themselves.
 //! Both ways end in the same [`Operations`].
 
+mod certificates;
 pub mod client;
 pub mod control;
 mod desk;
@@ -17,8 +18,8 @@ pub use client::{Client, ClientError};
 pub use control::{Control, ControlError};
 pub use desk::Desk;
 pub use operations::{
-    DoorCount, Failure, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell, VerifyDone, VerifyStep,
-    What,
+    CaStatus, DoorCount, Failure, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell, VerifyDone,
+    VerifyStep, What,
 };
 
 /// Where the socket of a box is that keeps its things in `data`.

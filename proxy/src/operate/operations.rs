@@ -26,7 +26,7 @@ pub trait Operations: Send + Sync + 'static {
     /// Compares everything stored with its checksums; `tell` hears how far it is.
     fn verify(&self, tell: Tell<VerifyStep>) -> impl Future<Output = Result<VerifyDone, Failure>> + Send;
 
-    /// Reads the allowlist again. A file with an error is refused and the old list stays.
+    /// Reads the allowlist and the certificates again. A file with an error is refused and the old list stays.
     fn reload(&self) -> impl Future<Output = Result<ReloadDone, Failure>> + Send;
 
     /// What the sites cost and saved.
@@ -138,6 +138,9 @@ pub struct ReloadDone {
     pub sites: usize,
     /// What in the file is likely not what was meant, one text each.
     pub warnings: Vec<String>,
+    /// What is wrong with the certificates or soon will be, one sentence each with what to do.
+    #[serde(default)]
+    pub certificates: Vec<String>,
 }
 
 /// How the box is.
@@ -153,6 +156,9 @@ pub struct Status {
     pub is_night_at_work: bool,
     /// When the next night begins, in local time; none when there is no window.
     pub next_night: Option<String>,
+    /// The certificate authority; none for a box that has no certificates at all.
+    #[serde(default)]
+    pub ca: Option<CaStatus>,
     /// What the doors did with connections since the start, what never happened left out.
     #[serde(default)]
     pub doors: Vec<DoorCount>,
@@ -173,6 +179,21 @@ impl From<doors::Counted> for DoorCount {
     fn from(counted: doors::Counted) -> Self {
         Self { word: counted.word.to_owned(), text: counted.text.to_owned(), count: counted.count }
     }
+}
+
+/// How the certificate authority is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaStatus {
+    /// SHA-256 of the root certificate, to be compared on paper; none before `bulaq ca init`.
+    pub root_sha256: Option<String>,
+    /// The day on which the box's intermediate certificate ends; none before `bulaq ca issue`.
+    pub until: Option<String>,
+    /// Whole days until then.
+    pub days_left: Option<u64>,
+    /// Names that it can vouch for.
+    pub names: usize,
+    /// What is wrong or soon will be, one sentence each with what to do.
+    pub findings: Vec<String>,
 }
 
 /// How the store is.

@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::certificates;
 use super::control::{Control, ControlError};
 use super::desk::Desk;
 use super::socket_path;
@@ -81,12 +82,12 @@ struct Opened {
 fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
     make_private(&config.data).map_err(|source| RunError::Data { path: config.data.clone(), source })?;
     let clock = Clock::system();
-    let ca = Arc::new(Ca::open(&config.data.join("ca"), &list, clock.clone())?);
-    let certificates = Arc::new(Certificates::new(&config.certificates, Some(Arc::clone(&ca)))?);
-    tell_of_the_root(&ca, &list);
+    let ca = Arc::new(Ca::open(&config.data.join("ca"), clock.clone())?);
+    certificates::tell(&ca, &list);
+    let certificates = Arc::new(Certificates::new(&config.certificates, Some(ca))?);
     let trust = Arc::new(Trust::new(config.trust.clone(), clock.clone()));
     // The store's lock comes before the doors and the socket: of two boxes in one folder the second ends here.
-    let desk = Arc::new(Desk::open(&config, list, Some(ca), clock)?);
+    let desk = Arc::new(Desk::open(&config, list, Some(Arc::clone(&certificates)), clock)?);
     let router = config.ingress.router.clone();
     let bound = Ingress::bind(config.ingress)?;
     let control = Control::open(&socket_path(&config.data))?;
@@ -109,6 +110,7 @@ impl Opened {
         let control = tokio::spawn(control.serve(Arc::clone(&desk), stopped()));
         let ledger = tokio::spawn(Arc::clone(&context.ledger).keep(stopped()));
         let reloads = tokio::spawn(reload_on_signal(Arc::clone(&desk), hang_up));
+        let looks = tokio::spawn(certificates::watch(Arc::clone(&desk), Arc::clone(&certificates)));
         let nights = tokio::spawn({
             let (desk, stop) = (Arc::clone(&desk), stop.clone());
             async move { desk.nights(&LogLines::default(), stop).await }
@@ -142,6 +144,7 @@ impl Opened {
         let served = bound.serve(inside).await;
         stop.cancel();
         reloads.abort();
+        looks.abort();
         draining.abort();
         for (name, task) in [
             ("the night", nights),
@@ -172,21 +175,6 @@ pub(crate) fn make_private(path: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// What the administrator must know of the root, at each start.
-fn tell_of_the_root(ca: &Ca, list: &Allowlist) {
-    let Some(root) = ca.root() else { return };
-    info!(certificate = %root.pem_path.display(), sha256 = root.sha256, "devices that trust this root get lessons over https from the box");
-    let uncovered = ca.uncovered(list);
-    if !uncovered.is_empty() {
-        let names: Vec<_> = uncovered.iter().take(10).map(|host| host.as_str()).collect();
-        warn!(
-            hosts = uncovered.len(),
-            first = names.join(", "),
-            "these were added after the root was made and are passed through; move its folder away to make a new root"
-        );
-    }
-}
-
 /// Bytes of a tunnel count like those of any other exchange.
 fn receipts_of_tunnels(ledger: Arc<Ledger>) -> OnTunnel {
     Arc::new(move |tunnel: TunnelReceipt| {
@@ -204,13 +192,15 @@ fn receipts_of_tunnels(ledger: Arc<Ledger>) -> OnTunnel {
     })
 }
 
-/// SIGHUP reads the allowlist again.
+/// SIGHUP reads the allowlist and the certificates again.
 async fn reload_on_signal(desk: Arc<Desk>, mut hang_up: Signal) {
     while hang_up.recv().await.is_some() {
         let desk = Arc::clone(&desk);
         match tokio::task::spawn_blocking(move || desk.reload_now()).await {
             Ok(Ok(done)) => {
-                info!(sites = done.sites, warnings = done.warnings.len(), "the allowlist is read again");
+                let (sites, warnings) = (done.sites, done.warnings.len());
+                info!(sites, warnings, "the allowlist and the certificates are read again");
+                done.certificates.iter().for_each(|warning| warn!("{warning}"));
             }
             Ok(Err(failure)) => warn!("{failure}; `bulaq allowlist check` says more"),
             Err(_) => warn!("reading the allowlist ended early; the old list stays"),

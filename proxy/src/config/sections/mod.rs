@@ -19,7 +19,7 @@ use super::Config;
 use super::limits::{self, Limit};
 use super::quantity::{BitRate, ByteSize, Period};
 use super::written::Section;
-use crate::ca::CertificateFile;
+use crate::ca::{CertificateFile, CertificateName};
 use crate::ingress::limits as bounds;
 use crate::ingress::transparent::RouterOptions;
 use crate::ingress::{Clients, IngressOptions, Limits};
@@ -125,7 +125,7 @@ fn ingress(section: &Section<'_, '_>, operators: Vec<IpNet>) -> IngressOptions {
 }
 
 fn certificates(section: &Section<'_, '_>, folder: &Path) -> Vec<CertificateFile> {
-    let entries = section.sections("certificates", HostName::parse, |entry, name| {
+    let entries = section.sections("certificates", CertificateName::parse, |entry, name| {
         let certificate = entry.text("certificate").map(|(text, _)| folder.join(text));
         let key = entry.text("key").map(|(text, _)| folder.join(text));
         if certificate.is_none() || key.is_none() {
@@ -137,7 +137,7 @@ fn certificates(section: &Section<'_, '_>, folder: &Path) -> Vec<CertificateFile
     section.done();
     entries
         .into_iter()
-        .map(|(host, (certificate, key))| CertificateFile { hosts: vec![host], certificate, key })
+        .map(|(name, (certificate, key))| CertificateFile { names: vec![name], certificate, key })
         .collect()
 }
 

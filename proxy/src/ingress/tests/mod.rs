@@ -197,7 +197,7 @@ impl TestBox {
         let (http, https, forward) = (bound.http()[0], bound.https()[0], bound.forward()[0]);
         let allowlist = Allowlist::parse("allowlist.toml", LIST).unwrap().allowlist;
         let folder = tempfile::tempdir().unwrap();
-        let ca = Arc::new(Ca::open(folder.path(), &allowlist, clock()).unwrap());
+        let ca = Arc::new(Ca::make_throwaway(folder.path(), &allowlist, clock()).unwrap());
         let seen = Arc::new(Seen::default());
         let dialled = Arc::<Mutex<Vec<String>>>::default();
         let (tell, receipts) = mpsc::unbounded_channel();

@@ -40,6 +40,7 @@ impl Operations for Told {
             is_night_at_work: false,
             next_night: None,
             doors: Vec::new(),
+            ca: None,
         }
     }
 
