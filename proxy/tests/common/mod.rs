@@ -7,6 +7,7 @@ pub mod bulaq;
 pub mod client;
 pub mod dns;
 pub mod h2;
+pub mod netns;
 pub mod origin;
 pub mod rooms;
 pub mod tls;

@@ -138,7 +138,8 @@ impl Origin {
         Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), tls, script)
     }
 
-    fn on(
+    /// An origin at a socket that listens already.
+    pub fn on(
         listener: TcpListener,
         tls: Option<tokio_rustls::TlsAcceptor>,
         script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,

@@ -1,11 +1,13 @@
 //! Certificates for origins in tests.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio_rustls::TlsAcceptor;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// A certificate authority that nobody knows but whoever is told.
 pub struct Authority {
@@ -30,6 +32,29 @@ impl Authority {
         let file = folder.path().join("root.pem");
         std::fs::write(&file, &self.pem).unwrap();
         file
+    }
+
+    /// What a client goes by that trusts this authority alone.
+    pub fn connector(&self) -> TlsConnector {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
+    }
+
+    /// Writes a certificate for this name and its key, as an operator would.
+    pub fn write_pair(&self, host: &str, certificate: &Path, key: &Path) {
+        use std::os::unix::fs::OpenOptionsExt;
+        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        let pair = KeyPair::generate().unwrap();
+        std::fs::write(certificate, params.signed_by(&pair, &self.issuer).unwrap().pem()).unwrap();
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(key).unwrap();
+        file.write_all(pair.serialize_pem().as_bytes()).unwrap();
     }
 
     /// A server for this name; `alter` may spoil its certificate.

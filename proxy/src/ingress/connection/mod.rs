@@ -118,6 +118,9 @@ where
         (Ok(Admitted::Request), Some(original)) if !arrival.is_secure => {
             let (list, mismatch) = (behind.allowlist.load_full(), behind.router.mismatch);
             let may_ask = transparent::may_ask(&behind.dial, &list, &head, original, mismatch).await;
+            if may_ask == Err(Turned::WrongDestination) {
+                behind.doors.count(Outcome::WrongDestination);
+            }
             may_ask.map(|()| Admitted::Request)
         }
         (admitted, _) => admitted,

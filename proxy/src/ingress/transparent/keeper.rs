@@ -19,6 +19,7 @@ use futures_util::stream;
 use http::Method;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::rules::{LISTED_MAX, TABLE};
@@ -68,8 +69,9 @@ pub(crate) async fn keep(
     origin: Origin,
     shutdown: Shutdown,
 ) {
-    let resolving = resolve_the_list(Arc::clone(&allowlist), origin.clone());
-    let renewing = renew(&options, &allowlist, &origin);
+    let resolved = Notify::new();
+    let resolving = resolve_the_list(Arc::clone(&allowlist), origin.clone(), &resolved);
+    let renewing = renew(&options, &allowlist, &origin, &resolved);
     tokio::select! {
         () = renewing => {}
         () = resolving => {}
@@ -80,20 +82,23 @@ pub(crate) async fn keep(
     }
 }
 
-async fn renew(options: &RouterOptions, allowlist: &ArcSwap<Allowlist>, origin: &Origin) {
+async fn renew(options: &RouterOptions, allowlist: &ArcSwap<Allowlist>, origin: &Origin, resolved: &Notify) {
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut written: Option<Listed> = None;
     let mut is_well = None;
     for beat in 0_u64.. {
-        beats.tick().await;
+        tokio::select! {
+            _ = beats.tick() => {}
+            () = resolved.notified() => {}
+        }
         let listed = Listed::of(&allowlist.load(), origin.led());
         let is_due = beat.is_multiple_of(REWRITE_BEATS) || written.as_ref() != Some(&listed);
         let text = text(options, is_due.then_some(&listed));
         match nft(&text).await {
             Ok(()) => {
                 if is_well != Some(true) {
-                    tracing::info!(addresses = listed.0.len(), "the router's rules hand connections to the box");
+                    tracing::info!("the router's rules hand connections to the box");
                 }
                 (is_well, written) = (Some(true), Some(listed));
             }
@@ -154,14 +159,14 @@ fn permit_of(list: &Allowlist, host: &HostName) -> Option<Permit> {
 
 /// Asks where the names of the list lead, at the start, when the list is another, and every few minutes. Names below a
 /// wildcard are not known here; the box learns where they lead when it meets them, in a night or at another door.
-async fn resolve_the_list(allowlist: Arc<ArcSwap<Allowlist>>, origin: Origin) {
+async fn resolve_the_list(allowlist: Arc<ArcSwap<Allowlist>>, origin: Origin, resolved: &Notify) {
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut resolved: Option<Arc<Allowlist>> = None;
+    let mut last: Option<Arc<Allowlist>> = None;
     for beat in 0_u64.. {
         beats.tick().await;
         let list = allowlist.load_full();
-        let is_another = resolved.as_ref().is_none_or(|resolved| !Arc::ptr_eq(resolved, &list));
+        let is_another = last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &list));
         if !is_another && !beat.is_multiple_of(RESOLVE_BEATS) {
             continue;
         }
@@ -179,7 +184,8 @@ async fn resolve_the_list(allowlist: Arc<ArcSwap<Allowlist>>, origin: Origin) {
                 }
             })
             .await;
-        resolved = Some(list);
+        last = Some(list);
+        resolved.notify_one();
     }
 }
 
