@@ -11,7 +11,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::Finding;
-use crate::ca::CertificateFile;
+use crate::ca::{CertificateFile, CertificateName};
 use crate::clock::Clock;
 use crate::config::Config;
 
@@ -46,15 +46,22 @@ struct Certificate {
 pub(super) fn gather(config: &Config, list: &Allowlist, clock: &Clock) -> Vec<Facts> {
     let now = clock.now();
     let each = |file: &CertificateFile| {
-        let of_host = |host: &bulaq_allowlist::HostName| Facts {
-            path: file.certificate.clone(),
-            host: host.to_string(),
-            is_listed: list.site_of(host).is_some(),
-            certificate: read(&file.certificate, host.as_str()),
-            key_mode: std::fs::metadata(&file.key).ok().map(|metadata| metadata.mode()),
-            now,
+        let of_name = |name: &CertificateName| {
+            let (host, is_listed) = match name {
+                CertificateName::Host(host) => (host.to_string(), list.site_of(host).is_some()),
+                // A wildcard is for gateway names, which are of no site; any one label stands for all.
+                CertificateName::Below(above) => (format!("gateway.{above}"), true),
+            };
+            Facts {
+                path: file.certificate.clone(),
+                is_listed,
+                certificate: read(&file.certificate, &host),
+                host,
+                key_mode: std::fs::metadata(&file.key).ok().map(|metadata| metadata.mode()),
+                now,
+            }
         };
-        file.hosts.iter().map(of_host).collect::<Vec<_>>()
+        file.names.iter().map(of_name).collect::<Vec<_>>()
     };
     config.certificates.iter().flat_map(each).collect()
 }
@@ -87,7 +94,7 @@ pub(super) fn judge(files: &[Facts]) -> Vec<Finding> {
 
 fn judge_one(facts: &Facts) -> Vec<Finding> {
     let (path, host) = (facts.path.display(), &facts.host);
-    let renew = "bring a new one; the files are read at the next start";
+    let renew = "bring a new one; the box takes it within a minute";
     let Some(certificate) = &facts.certificate else {
         let what = format!("{path} for {host} cannot be read as a certificate");
         return vec![Finding::error(CHECK, what, "it must be PEM, and readable for the account of the box")];
