@@ -1,8 +1,8 @@
 //! How a connection reaches the box, and what is refused at the door.
 //!
-//! Three kinds of door that clients address. *http*: the client believes us to be the site, so its `Host` says which. *https*: the same
-//! with TLS; the name in the ClientHello decides between splice, terminate and no. *forward*: the client knows us as
-//! its proxy (absolute-form, CONNECT). Each turns what comes into one kind of request, with an
+//! Three kinds of door that clients address. *http*: the client believes us to be the site, so its `Host` says which.
+//! *https*: the same with TLS; the name in the ClientHello and what is known of the device (`trust`) decide between
+//! splice, terminate and no. *forward*: the client knows us as its proxy (absolute-form, CONNECT). Each turns what comes into one kind of request, with an
 //! [`Arrival`](crate::request::Arrival) that says how it came and not from whom, and gives it to the stack.
 //!
 //! A fourth kind takes what clients address to the sites themselves and a router hands over (`transparent`).

@@ -9,7 +9,7 @@ use super::*;
 use crate::ingress::trust::Standing;
 
 /// An origin that speaks TLS under a certificate of its own for the names, and says `origin` to each request.
-async fn origin(names: &[&str]) -> (SocketAddr, CertificateDer<'static>) {
+pub(super) async fn origin(names: &[&str]) -> (SocketAddr, CertificateDer<'static>) {
     let key = KeyPair::generate().unwrap();
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
     let own = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
@@ -51,7 +51,7 @@ fn counts(test: &TestBox) -> Vec<(&'static str, u64)> {
 }
 
 /// Waits until the door has counted so much in all; connections are judged after their clients have gone on.
-async fn counted(test: &TestBox, total: u64) -> Vec<(&'static str, u64)> {
+pub(super) async fn counted(test: &TestBox, total: u64) -> Vec<(&'static str, u64)> {
     while test.doors.all().map(|counted| counted.count).sum::<u64>() < total {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

@@ -2,10 +2,13 @@
 
 mod bytes;
 mod clients;
+mod connects;
 mod devices;
 mod ending;
 mod floods;
+mod hellos;
 mod https;
+mod misdirected;
 mod tunnels;
 
 use std::net::IpAddr;
@@ -145,18 +148,22 @@ struct TestBox {
     _folder: TempDir,
 }
 
-fn inside(
-    seen: &Arc<Seen>,
+fn stack_of(seen: &Arc<Seen>) -> impl Answers + use<> {
+    let seen = Arc::clone(seen);
+    tower::service_fn(move |request| Arc::clone(&seen).answer(request))
+}
+
+fn inside<S: Answers>(
+    stack: S,
     allowlist: Allowlist,
     origin: TestOrigin,
     ca: Option<Arc<Ca>>,
     trust: Arc<Trust>,
     shutdown: &Shutdown,
     on_tunnel: OnTunnel,
-) -> Inside<impl Answers, TestOrigin> {
-    let seen = Arc::clone(seen);
+) -> Inside<S, TestOrigin> {
     Inside {
-        stack: tower::service_fn(move |request| Arc::clone(&seen).answer(request)),
+        stack,
         allowlist: Arc::new(ArcSwap::from_pointee(allowlist)),
         origin,
         certificates: Arc::new(Certificates::new(&[], ca).unwrap()),
@@ -189,7 +196,25 @@ impl TestBox {
         Self::with_trust(options, TrustOptions::default(), origin).await
     }
 
+    /// A box with another stack than the one that writes down what reaches it.
+    async fn with_stack(stack: impl Answers) -> Self {
+        let origin = SocketAddr::from(([127, 0, 0, 1], 9));
+        Self::with_all(IngressOptions::default(), TrustOptions::default(), origin, Arc::default(), stack).await
+    }
+
     async fn with_trust(options: IngressOptions, trust: TrustOptions, origin: SocketAddr) -> Self {
+        let seen = Arc::new(Seen::default());
+        let stack = stack_of(&seen);
+        Self::with_all(options, trust, origin, seen, stack).await
+    }
+
+    async fn with_all(
+        options: IngressOptions,
+        trust: TrustOptions,
+        origin: SocketAddr,
+        seen: Arc<Seen>,
+        stack: impl Answers,
+    ) -> Self {
         let any = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         let (http, https, forward) = (any.clone(), any.clone(), any);
         let options = IngressOptions { http, https, forward, ..options };
@@ -198,14 +223,13 @@ impl TestBox {
         let allowlist = Allowlist::parse("allowlist.toml", LIST).unwrap().allowlist;
         let folder = tempfile::tempdir().unwrap();
         let ca = Arc::new(Ca::make_throwaway(folder.path(), &allowlist, clock()).unwrap());
-        let seen = Arc::new(Seen::default());
         let dialled = Arc::<Mutex<Vec<String>>>::default();
         let (tell, receipts) = mpsc::unbounded_channel();
         let shutdown = Shutdown::new();
         let origin = TestOrigin { address: origin, dialled: Arc::clone(&dialled) };
         let on_tunnel: OnTunnel = Arc::new(move |receipt| tell.send(receipt).unwrap_or_default());
         let inside = inside(
-            &seen,
+            stack,
             allowlist,
             origin,
             Some(Arc::clone(&ca)),

@@ -251,3 +251,60 @@ impl Device<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::ingress::TrustOptions;
+    use crate::ingress::trust::Standing;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    /// What is counted, and how the device stands afterwards.
+    fn told(whose: Whose, host: &str, ending: impl FnOnce(&Device<'_>) -> Outcome) -> (Outcome, bool) {
+        let trust = Trust::new(TrustOptions::default(), Clock::system());
+        let host = host.parse().unwrap();
+        let outcome = ending(&Device { trust: &trust, peer: PEER, host: &host, whose });
+        (outcome, trust.standing(PEER, &host) == Standing::Refused)
+    }
+
+    #[test]
+    fn what_a_device_tells_by_its_leaving() {
+        use AlertDescription as Alert;
+        let site = Whose::Site(Class::Network);
+        let alert = |alert| io::Error::new(ErrorKind::InvalidData, rustls::Error::AlertReceived(alert));
+        for description in [
+            Alert::UnknownCA,
+            Alert::BadCertificate,
+            Alert::CertificateUnknown,
+            Alert::CertificateExpired,
+            Alert::CertificateRevoked,
+            Alert::UnsupportedCertificate,
+            Alert::AccessDenied,
+            Alert::HandshakeFailure,
+        ] {
+            let refused = (Outcome::CertificateRefused, true);
+            assert_eq!(told(site, "a.kz", |device| device.broke_off(&alert(description))), refused, "{description:?}");
+            // TLS 1.3: as the first thing after a handshake that was done.
+            assert_eq!(told(site, "a.kz", |device| device.left(&Unused::Alert(description))), refused);
+            let probe = told(Whose::Own, "check.bulaq.internal", |device| device.broke_off(&alert(description)));
+            assert_eq!(probe, (Outcome::ProbeRefused, false));
+        }
+        for kind in [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe] {
+            let closed = told(site, "a.kz", |device| device.broke_off(&kind.into()));
+            assert_eq!(closed, (Outcome::CertificateClosed, true), "{kind:?}");
+        }
+        assert_eq!(told(site, "a.kz", |device| device.left(&Unused::LeftAtOnce)), (Outcome::CertificateClosed, true));
+        assert_eq!(told(site, "a.kz", |device| device.left(&Unused::Left)), (Outcome::Unused, false));
+        assert_eq!(told(Whose::Own, "bulaq.internal", |device| device.left(&Unused::Left)), (Outcome::Unused, false));
+        let old = rustls::Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOfferedOrEnabled);
+        let old = told(site, "a.kz", |device| device.broke_off(&io::Error::new(ErrorKind::InvalidData, old)));
+        assert_eq!(old, (Outcome::HandshakeFailed, true), "passed through, it may get on with the origin");
+        let broken = rustls::Error::DecryptError;
+        let broken = told(site, "a.kz", |device| device.broke_off(&io::Error::new(ErrorKind::InvalidData, broken)));
+        assert_eq!(broken, (Outcome::HandshakeFailed, false));
+    }
+}
