@@ -67,7 +67,7 @@ pub enum EntityTags {
 
 impl EntityTags {
     /// Reads all lines of the field; `None` when it did not come.
-    pub(crate) fn parse<N: AsHeaderName + Copy>(headers: &HeaderMap, name: N) -> Option<Self> {
+    pub fn parse<N: AsHeaderName + Copy>(headers: &HeaderMap, name: N) -> Option<Self> {
         headers.contains_key(name).then(|| {
             if field::single(headers, name).is_some_and(|line| line.as_bytes().trim_ascii() == b"*") {
                 return Self::Any;

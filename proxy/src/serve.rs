@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions};
 use crate::origin::{Origin, OriginError, OriginOptions};
+use crate::portal::proxy_pac::PacFiles;
 use crate::portal::shelves::Shelves;
 use crate::request::collapse::Flights;
 use crate::request::combine::Assemblies;
@@ -71,6 +72,7 @@ impl Rooms {
             assemblies: Assemblies::default(),
             tasks: TaskTracker::new(),
             shelves: Shelves::default(),
+            pac_files: PacFiles::default(),
             ledger: Arc::new(ledger),
             clock,
             options: options.request,

@@ -134,6 +134,7 @@ async fn begin(the_box: &TestBox, way: Way, url: &str) -> http::Response<bulaq::
         is_secure: false,
         local_port: 8000,
         original: None,
+        forward_door: None,
         server_name: None,
         may_see_status: true,
         may_purge: true,

@@ -34,6 +34,8 @@ mod limits;
 mod one_tag;
 #[path = "scenarios/parts.rs"]
 mod parts;
+#[path = "scenarios/proxy_pac.rs"]
+mod proxy_pac;
 #[path = "scenarios/together.rs"]
 mod together;
 

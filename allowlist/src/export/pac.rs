@@ -183,11 +183,12 @@ function FindProxyForURL(url, host) {
 }
 ";
 
-/// `WEB` and the like are texts of `scheme:port`; `find` asks for own properties alone, since `constructor` and the like
-/// are names too.
+/// `find` asks for own properties alone, since `constructor` is a name too, and for texts alone, since old engines count
+/// `__proto__` among an object's own.
 const CODE: &str = r#"
 function find(table, name) {
-  return Object.prototype.hasOwnProperty.call(table, name) ? table[name] : "";
+  var value = Object.prototype.hasOwnProperty.call(table, name) ? table[name] : "";
+  return typeof value === "string" ? value : "";
 }
 
 function FindProxyForURL(url, host) {

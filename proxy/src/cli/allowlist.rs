@@ -1,11 +1,14 @@
 //! `bulaq allowlist check|list|explain`: what a file says, and what decides a URL.
 
+mod export;
+
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use bulaq_allowlist::export::pac::ProxyAddress;
 use bulaq_allowlist::{
     Allowlist, Diagnostic, Explanation, Loaded, NotListed, Permit, Rule, Severity, Site, Verdict, catalogue, limits,
 };
@@ -37,6 +40,17 @@ pub enum AllowlistCommand {
         /// Write JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Write the list for other programs: a PAC file for browsers
+    Export {
+        /// As what
+        format: export::Format,
+        /// The file
+        #[arg(long, default_value = "allowlist.toml")]
+        file: PathBuf,
+        /// Where browsers find the box's proxy door
+        #[arg(long, value_name = "HOST:PORT", default_value = "bulaq.internal:3128", value_parser = ProxyAddress::parse)]
+        proxy: ProxyAddress,
     },
     /// Say which site, host and rule decide a URL: exit status 0 permitted, 1 not
     Explain {
@@ -72,6 +86,10 @@ fn answer(command: &AllowlistCommand, colour: bool, out: &mut impl Write) -> any
                 let sites: Vec<&Site> = list.sites().iter().map(AsRef::as_ref).collect();
                 Ok(list_sites(&sites, *json, out)?)
             }
+            None => Ok(REFUSED),
+        },
+        AllowlistCommand::Export { format, file, proxy } => match usable(file, colour, &mut io::stderr())? {
+            Some(list) => Ok(export::export(&list, *format, proxy, out, &mut io::stderr())?),
             None => Ok(REFUSED),
         },
         AllowlistCommand::Explain { url, file, json } => match usable(file, colour, out)? {

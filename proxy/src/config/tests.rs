@@ -50,7 +50,8 @@ fn the_example_shows_every_key_at_its_default() {
 
 /// How many keys a file can have: asks for the known ones with an unknown one in every section.
 fn known_keys() -> usize {
-    let sections = ["listen", "router", "tls", "trust", "pages", "cache", "store", "origin", "night", "ledger", "log"];
+    let sections =
+        ["listen", "router", "tls", "trust", "pages", "pac", "cache", "store", "origin", "night", "ledger", "log"];
     let unknown = "zzzzzzzzzzzz = 1\n";
     let file: String =
         sections.iter().fold(unknown.to_owned(), |file, section| format!("{file}[{section}]\n{unknown}"));
@@ -109,6 +110,9 @@ certificate = "lessons.pem"
 key = "/etc/ssl/lessons.key"
 [purge]
 from = ["10.1.0.0/16", "::1"]
+[pac]
+proxy = "Proxy.School.Example:8080"
+wpad = true
 [pages]
 names = ["box.school.example"]
 contact = "Aigerim, room 12"
@@ -151,6 +155,8 @@ level = "debug"
     assert_eq!((config.ingress.limits.head_wait_s, config.ingress.limits.request_body_bytes_max), (20, 1 << 20));
     assert_eq!(config.certificates[0].certificate, Path::new("/etc/bulaq/lessons.pem"));
     assert_eq!(config.certificates[0].key, Path::new("/etc/ssl/lessons.key"));
+    assert_eq!(config.request.pac.proxy.map(|proxy| proxy.to_string()).as_deref(), Some("proxy.school.example:8080"));
+    assert!(config.request.pac.wpad);
     let own_names: Vec<_> = config.request.own_names.iter().map(HostName::as_str).collect();
     assert_eq!(own_names, ["box.school.example", "bulaq.internal", "check.bulaq.internal"]);
     assert_eq!(config.request.contact.as_deref(), Some("Aigerim, room 12"));
@@ -257,6 +263,10 @@ fn single_problems_have_their_own_words() {
             "bulaq.toml:1:19: a certificate and its key are both needed",
         ),
         ("[listen]\nidle-timeout = \"1500 ms\"", "bulaq.toml:2:16: whole seconds are expected here"),
+        (
+            "[pac]\nproxy = \"192.168.10.5\"",
+            "bulaq.toml:2:9: `pac.proxy`: a host name or an address with a port is expected, as in \"bulaq.internal:3128\"",
+        ),
         ("data = [", "bulaq.toml:1:9: "),
     ];
     for (text, expected) in table {

@@ -77,6 +77,8 @@ pub enum Outcome {
     OtherPort,
     /// A connection to the box itself that a router handed over to it.
     Looped,
+    /// A connection to the forward door from outside the networks of `clients`.
+    NotAClient,
     /// A client that had too many connections already.
     TooMany,
 }
@@ -121,6 +123,7 @@ const TOLD: &[(Outcome, &str, &str)] = &[
     (NotHandedOver, "not-handed-over", "closed: at a router's door, and no rule handed it over"),
     (OtherPort, "other-port", "closed: the router's rules handed it over at the wrong door"),
     (Looped, "looped", "closed: the router's rules handed over what was going to the box"),
+    (NotAClient, "not-a-client", "reset: at the proxy's door, from outside the networks of `clients`"),
     (TooMany, "too-many", "closed: the client had too many connections"),
 ];
 

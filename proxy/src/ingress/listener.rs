@@ -61,6 +61,7 @@ where
             }
         };
         if kind == DoorKind::Forward && !behind.clients.has(peer.ip()) {
+            behind.doors.count(Outcome::NotAClient);
             turn_off(stream);
             continue;
         }
@@ -109,6 +110,7 @@ where
         is_secure: false,
         local_port: original.unwrap_or(local).port(),
         original,
+        forward_door: behind.forward_door(local, peer).filter(|_| original.is_none()),
         server_name: None,
         may_see_status: behind.operators.iter().any(|network| network.contains(&peer)),
         may_purge: behind.purgers.iter().any(|network| network.contains(&peer)),

@@ -268,6 +268,8 @@ struct Behind<S, D> {
     purgers: Vec<IpNet>,
     clients: Clients,
     router: RouterOptions,
+    /// The forward doors' addresses.
+    forward: Vec<SocketAddr>,
     places: Places,
     tasks: TaskTracker,
     shutdown: Shutdown,
@@ -278,7 +280,7 @@ struct Behind<S, D> {
 
 impl<S, D> Behind<S, D> {
     fn new(inside: Inside<S, D>, options: IngressOptions) -> Result<Self, IngressError> {
-        let IngressOptions { limits, operators, purgers, clients, router, .. } = options;
+        let IngressOptions { limits, operators, purgers, clients, router, forward, .. } = options;
         let Inside { stack, allowlist, origin, certificates, trust, doors, shutdown, on_tunnel } = inside;
         let tls = tls::base_config().map_err(IngressError::Tls)?;
         Ok(Self {
@@ -296,11 +298,19 @@ impl<S, D> Behind<S, D> {
             purgers,
             clients,
             router,
+            forward,
             tasks: TaskTracker::new(),
             shutdown,
             cut: CancellationToken::new(),
             on_tunnel,
         })
+    }
+}
+
+impl<S, D> Behind<S, D> {
+    /// Where a client that came to `local` finds the forward door, if that door serves it.
+    fn forward_door(&self, local: SocketAddr, peer: IpAddr) -> Option<SocketAddr> {
+        forward::door_beside(&self.forward, local).filter(|_| self.clients.has(peer))
     }
 }
 
@@ -334,12 +344,13 @@ impl Bound {
     ///
     /// # Errors
     /// [`IngressError::Tls`], at once, when TLS cannot be set up.
-    pub async fn serve<S, D>(self, inside: Inside<S, D>) -> Result<(), IngressError>
+    pub async fn serve<S, D>(mut self, inside: Inside<S, D>) -> Result<(), IngressError>
     where
         S: Answers,
         D: Dial,
     {
         let shutdown = inside.shutdown.clone();
+        self.options.forward = self.forward(); // with the ports that the system chose
         let behind = Arc::new(Behind::new(inside, self.options)?);
         let tasks = behind.tasks.clone();
         for (kind, _, listener) in self.listeners {

@@ -12,6 +12,7 @@ pub mod language;
 pub mod names;
 pub mod pages;
 pub mod probe;
+pub mod proxy_pac;
 pub mod scripts;
 mod sheet;
 pub mod shelves;

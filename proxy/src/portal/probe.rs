@@ -84,6 +84,7 @@ mod tests {
             is_secure: true,
             local_port: 443,
             original: None,
+            forward_door: None,
             server_name: None,
             may_see_status: true,
             may_purge: true,

@@ -200,6 +200,7 @@ mod tests {
                 is_secure,
                 local_port,
                 original: None,
+                forward_door: None,
                 server_name: None,
                 may_see_status: false,
                 may_purge: false,

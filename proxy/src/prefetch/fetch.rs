@@ -159,6 +159,7 @@ impl Manners {
             is_secure: permit.scheme() == bulaq_allowlist::Scheme::Https,
             local_port: permit.port(),
             original: None,
+            forward_door: None,
             server_name: None,
             may_see_status: false,
             may_purge: false,

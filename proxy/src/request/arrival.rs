@@ -17,6 +17,9 @@ pub struct Arrival {
     pub local_port: u16,
     /// Where the connection was going, where a router handed it over. Never connected to, only compared with.
     pub original: Option<SocketAddr>,
+    /// Where this client reaches the forward door: the address of ours that it came to, with that door's port. None when
+    /// that door is closed, is at other addresses only, or would not serve this client.
+    pub forward_door: Option<SocketAddr>,
     /// The name that the client asked for in its ClientHello; `Host` must agree (421 otherwise).
     pub server_name: Option<HostName>,
     /// Whether this client may see `Cache-Status` (operators' networks only, unless configured otherwise).

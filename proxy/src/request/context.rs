@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::ledger::Ledger;
 use crate::origin::Origin;
 use crate::portal::names;
+use crate::portal::proxy_pac::{PacFiles, PacOptions};
 use crate::portal::shelves::Shelves;
 use crate::store::Store;
 
@@ -32,6 +33,8 @@ pub struct Context {
     pub tasks: TaskTracker,
     /// The list that the start page shows.
     pub shelves: Shelves,
+    /// The PAC files that were asked for.
+    pub pac_files: PacFiles,
     /// Where exchanges are added up.
     pub ledger: Arc<Ledger>,
     /// The time.
@@ -54,6 +57,8 @@ pub struct RequestOptions {
     /// How long a reader waits for an origin while a stale response is at hand that may stand in. Default 3 s: a TCP
     /// handshake, TLS and an answer take 2.4 s on a satellite link of 600 ms, and who waits longer goes elsewhere.
     pub stale_after: Duration,
+    /// What the PAC file says.
+    pub pac: PacOptions,
 }
 
 impl Default for RequestOptions {
@@ -67,6 +72,7 @@ impl Default for RequestOptions {
             contact: None,
             in_flight_max: 4096,
             stale_after: Duration::from_secs(3),
+            pac: PacOptions::default(),
         }
     }
 }

@@ -22,6 +22,8 @@ pub(super) async fn answer(context: &Context, parts: &Parts, arrival: &Arrival) 
     }
     let page = if is_probe && is_read {
         if path == probe::MARK { probe::mark() } else { probe::here(arrival, context.clock.now()) }
+    } else if let Some(file) = pac_file(context, parts, arrival).filter(|_| is_read) {
+        file
     } else if let Some(script) = scripts::at(path).filter(|_| is_read) {
         script
     } else if let Some(language) = check::page_at(path, languages).filter(|_| is_read) {
@@ -53,6 +55,14 @@ pub(super) fn answer_at_site(
         && arrival.way != Way::Night
         && context.allowlist.load().site_of(&target.host).is_some();
     is_asked.then(|| finish(parts, probe::here(arrival, context.clock.now())))
+}
+
+/// `/proxy.pac` for this client, when the request is for it.
+fn pac_file(context: &Context, parts: &Parts, arrival: &Arrival) -> Option<Response<Bytes>> {
+    let options = &context.options;
+    let asked = (parts.uri.path(), &parts.headers);
+    let list = context.allowlist.load_full();
+    context.pac_files.answer(asked, &list, &options.own_names, &options.pac, arrival.forward_door)
 }
 
 fn finish(parts: &Parts, page: Response<Bytes>) -> Response<ResponseBody> {

@@ -22,6 +22,7 @@ use super::fill::{Errand, Filling, Landed, LeadersShare, cause_of, fly, keep_for
 use super::status::Account;
 use super::target::{Target, target};
 use super::{Arrival, Context, ForwardError, Refusal, RequestBody, ResponseBody, Source, Way, own, pass, purge};
+use crate::portal::proxy_pac;
 use crate::store::{StoredResponse, Variants};
 
 /// Directives for surrogates.
@@ -39,6 +40,9 @@ pub async fn respond(context: Arc<Context>, request: Request<RequestBody>) -> Re
     let (parts, body) = request.into_parts();
     let arrival = parts.extensions.get::<Arrival>().cloned();
     let arrival = arrival.ok_or(Refusal::BadRequest("the request came by no known door"))?;
+    if context.options.pac.wpad && arrival.way == Way::Reverse && proxy_pac::is_wpad(&parts) {
+        return Ok(own::answer(&context, &parts, &arrival).await);
+    }
     let target = match target(&parts, &arrival, &context.options.own_names)? {
         Target::Own => return Ok(own::answer(&context, &parts, &arrival).await),
         Target::Site(target) => target,

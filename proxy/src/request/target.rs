@@ -138,6 +138,7 @@ mod tests {
             is_secure: false,
             local_port: 8000,
             original: None,
+            forward_door: None,
             server_name: None,
             may_see_status: false,
             may_purge: false,

@@ -82,6 +82,7 @@ impl TestBox {
             is_secure: false,
             local_port: 8000,
             original: None,
+            forward_door: None,
             server_name: None,
             may_see_status: true,
             may_purge: true,

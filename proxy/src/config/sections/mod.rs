@@ -1,6 +1,7 @@
 //! Each table of the file as the options of the room that it is about.
 
 mod clients;
+mod pac;
 mod router;
 mod trust;
 
@@ -150,6 +151,7 @@ fn request(root: &Section<'_, '_>) -> RequestOptions {
         own_names: own_names(pages.list("names", HostName::parse).unwrap_or(defaults.own_names)),
         contact: pages.text("contact").map(|(text, _)| text.to_owned()).filter(|text| !text.is_empty()),
         in_flight_max: as_usize(root.limited("requests-max", &limits::REQUESTS_MAX)),
+        pac: pac::pac(&root.section("pac")),
     };
     pages.done();
     cache.done();

@@ -22,4 +22,5 @@ async fn a_stranger_is_reset_before_it_says_anything() {
     let mut stranger = TcpStream::connect(test.forward).await.unwrap();
     let ended = stranger.read_u8().await.unwrap_err();
     assert_eq!(ended.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(test.doors.of(doors::Outcome::NotAClient), 1);
 }

@@ -94,6 +94,7 @@ fn without_socket() -> (tokio::io::DuplexStream, Arc<Seen>, JoinHandle<()>) {
         is_secure: false,
         local_port: 80,
         original: None,
+        forward_door: None,
         server_name: None,
         may_see_status: false,
         may_purge: false,
