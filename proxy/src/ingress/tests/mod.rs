@@ -9,6 +9,7 @@ mod floods;
 mod hellos;
 mod https;
 mod misdirected;
+mod own_names;
 mod tunnels;
 
 use std::net::IpAddr;
