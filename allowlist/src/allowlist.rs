@@ -13,7 +13,7 @@ use http::{Method, Uri};
 use crate::file::{self, Loaded, Rejected};
 use crate::host_name::HostName;
 use crate::permit::{NotListed, Permit};
-use crate::site::{HostPattern, Scheme, Site};
+use crate::site::{HostEntry, HostPattern, Scheme, Site};
 
 /// The sites that a school permits. Cheap to clone; never changes: a new file makes a new list.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +90,11 @@ impl Allowlist {
     /// The site that names this host, if one does: an exact name before a suffix, a longer suffix before a shorter.
     pub fn site_of(&self, host: &HostName) -> Option<&Arc<Site>> {
         self.place(host).and_then(|place| self.compiled.sites.get(place.site))
+    }
+
+    /// The entry that names this host, if one does: the first of them where several name it with different ports.
+    pub fn entry_of(&self, host: &HostName) -> Option<&HostEntry> {
+        self.place(host).and_then(|place| self.compiled.sites.get(place.site)?.hosts.get(place.entry))
     }
 
     /// Whether a request may be sent, and what the site's rules say about it.

@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod glob;
 mod host_name;
 mod known;
+mod label;
 mod path;
 mod permit;
 mod rule;
@@ -32,6 +33,7 @@ pub use file::{Loaded, Rejected, nearest};
 pub use glob::{Glob, GlobError};
 pub use host_name::{HostName, HostNameError};
 pub use known::Shared;
+pub use label::{Label, Labelled};
 pub use permit::{NotListed, Permit};
 pub use rule::Rule;
 pub use site::{

@@ -13,6 +13,8 @@ pub enum Outcome {
     TerminatedProbe,
     /// TLS ended here, for one of the box's own names.
     TerminatedOwn,
+    /// TLS ended here, for a gateway name, under the operator's certificate.
+    TerminatedGateway,
     /// Passed through: the allowlist says so.
     SplicedByList,
     /// Passed through: nothing shows that the device trusts the CA.
@@ -91,6 +93,7 @@ const TOLD: &[(Outcome, &str, &str)] = &[
     (TerminatedNetwork, "terminated-network", "answered over https, for devices of a trusting network"),
     (TerminatedProbe, "terminated-probe", "answered over https, for devices that had passed the probe"),
     (TerminatedOwn, "terminated-own", "answered over https at the box's own names"),
+    (TerminatedGateway, "terminated-gateway", "answered over https at gateway names"),
     (SplicedByList, "spliced-by-list", "passed through, as the allowlist says"),
     (SplicedUnknownDevice, "spliced-unknown-device", "passed through, for devices that are not known to trust the CA"),
     (SplicedAfterRefusal, "spliced-after-refusal", "passed through, after the device had refused the certificate"),

@@ -16,6 +16,7 @@ pub mod doors;
 mod forward;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub mod gateway;
 pub mod limits;
 mod listener;
 mod places;
@@ -32,7 +33,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use bulaq_allowlist::Allowlist;
+use bulaq_allowlist::{Allowlist, HostName};
 use http::{Request, Response};
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
@@ -71,6 +72,8 @@ pub struct IngressOptions {
     pub operators: Vec<IpNet>,
     /// Whose clients may send `PURGE`; nobody's by default: `bulaq purge` on the box does the same.
     pub purgers: Vec<IpNet>,
+    /// The gateway's domain; https connections to it and to names below it end at the box.
+    pub gateway: Option<HostName>,
     /// Whose clients the forward door serves.
     pub clients: Clients,
     /// The doors for what a router hands over.
@@ -86,7 +89,7 @@ impl Default for IngressOptions {
         let (http, https, forward) = (Vec::new(), Vec::new(), Vec::new());
         let (operators, purgers, clients) = (loopback.to_vec(), Vec::new(), Clients::default());
         let router = RouterOptions::default();
-        Self { http, https, forward, operators, purgers, clients, router, limits: Limits::default() }
+        Self { http, https, forward, operators, purgers, gateway: None, clients, router, limits: Limits::default() }
     }
 }
 
@@ -266,6 +269,7 @@ struct Behind<S, D> {
     limits: Limits,
     operators: Vec<IpNet>,
     purgers: Vec<IpNet>,
+    gateway: Option<HostName>,
     clients: Clients,
     router: RouterOptions,
     /// The forward doors' addresses.
@@ -280,7 +284,7 @@ struct Behind<S, D> {
 
 impl<S, D> Behind<S, D> {
     fn new(inside: Inside<S, D>, options: IngressOptions) -> Result<Self, IngressError> {
-        let IngressOptions { limits, operators, purgers, clients, router, forward, .. } = options;
+        let IngressOptions { limits, operators, purgers, gateway, clients, router, forward, .. } = options;
         let Inside { stack, allowlist, origin, certificates, trust, doors, shutdown, on_tunnel } = inside;
         let tls = tls::base_config().map_err(IngressError::Tls)?;
         Ok(Self {
@@ -296,6 +300,7 @@ impl<S, D> Behind<S, D> {
             limits,
             operators,
             purgers,
+            gateway,
             clients,
             router,
             forward,

@@ -45,7 +45,7 @@ impl Tallies {
     pub(crate) fn add(&self, receipt: &Receipt) {
         let (column, lan_bytes) = match receipt.way {
             Way::Night => (Column::Night, 0),
-            Way::Reverse | Way::Forward => (Column::Person(receipt.source), receipt.lan_bytes),
+            Way::Reverse | Way::Forward | Way::Gateway => (Column::Person(receipt.source), receipt.lan_bytes),
         };
         let counts = Counts { requests: 1, lan_bytes, wan_bytes: receipt.wan_bytes };
         match &receipt.site {
@@ -58,7 +58,7 @@ impl Tallies {
     pub(crate) fn add_wan(&self, site: &Arc<str>, is_zero_rated: bool, way: Way, wan_bytes: u64) {
         let column = match way {
             Way::Night => Column::Night,
-            Way::Reverse | Way::Forward => Column::Person(Source::Origin),
+            Way::Reverse | Way::Forward | Way::Gateway => Column::Person(Source::Origin),
         };
         self.add_to(site, is_zero_rated, column, &Counts { wan_bytes, ..Counts::default() });
     }

@@ -16,6 +16,7 @@ use super::socket_path;
 use crate::ca::{Ca, CaError, Certificates};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::ingress::gateway::{Gateway, GatewayOptions};
 use crate::ingress::transparent::RouterOptions;
 use crate::ingress::transparent::keeper::keep;
 use crate::ingress::{Bound, Ingress, IngressError, Inside, OnTunnel, Trust, TunnelReceipt};
@@ -123,8 +124,10 @@ impl Opened {
                 }
             }
         });
+        let gateway =
+            GatewayOptions { domain: context.options.gateway.clone(), contact: context.options.contact.clone() };
         let inside = Inside {
-            stack: desk.rooms().stack.clone(),
+            stack: Gateway::new(gateway, Arc::clone(&context.allowlist), desk.rooms().stack.clone()),
             allowlist: Arc::clone(&context.allowlist),
             origin: context.origin.clone(),
             certificates,

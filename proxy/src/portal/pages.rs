@@ -97,6 +97,67 @@ pub enum StoredCopy {
     TooOld,
 }
 
+/// Why the gateway answers with a page of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GatewayNo {
+    /// The host is not on the list.
+    Outside,
+    /// The request would write.
+    Writes,
+    /// The site asks for credentials.
+    SignIn,
+    /// The name is no site's.
+    UnknownName,
+}
+
+impl GatewayNo {
+    /// The status. A 401 would have to ask for the credentials that do not pass.
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Outside | Self::SignIn => StatusCode::FORBIDDEN,
+            Self::Writes => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnknownName => StatusCode::NOT_FOUND,
+        }
+    }
+
+    /// The stable word.
+    fn token(self) -> &'static str {
+        match self {
+            Self::Outside => "gateway-outside",
+            Self::Writes => "gateway-read-only",
+            Self::SignIn => "gateway-no-sign-in",
+            Self::UnknownName => "gateway-unknown-name",
+        }
+    }
+}
+
+/// What a gateway name cannot do, and why. It may stand in a frame of a lesson, where the outside was.
+pub fn gateway(no: GatewayNo, host: &str, contact: Option<&str>, accept_language: Option<&str>) -> Response<Bytes> {
+    struct GatewayPage<'a> {
+        host: &'a str,
+        reason: &'a str,
+        contact: Option<&'a str>,
+    }
+    #[derive(Template)]
+    #[template(path = "portal/gateway.html")]
+    struct Gateway<'a> {
+        language: Language,
+        said: (&'static str, &'static str, &'static str),
+        page: GatewayPage<'a>,
+    }
+    let language = Language::choose(accept_language);
+    let (title, lead, advice) = words::gateway(no);
+    let said = (language.says(title), language.says(lead), language.says(advice));
+    let page = GatewayPage { host: clip(host), reason: no.token(), contact: contact.map(clip) };
+    let mut response = finish(no.status(), language, &Gateway { language, said, page });
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, sheet::FRAMED_POLICY.clone());
+    if no == GatewayNo::Writes {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
 /// 403: no rule names this host; nobody was connected to.
 pub fn refusal(page: &RefusalPage<'_>, accept_language: Option<&str>) -> Response<Bytes> {
     #[derive(Template)]
@@ -279,6 +340,30 @@ mod tests {
             assert_eq!(response.status(), status);
             assert!(text(&response).contains("ambiguous-framing"));
             assert_eq!(response.headers().contains_key(ALLOW), status == 405);
+        }
+    }
+
+    #[test]
+    fn the_gateways_pages_say_why_and_may_stand_in_a_frame() {
+        for (no, status, title) in [
+            (GatewayNo::Outside, 403, "This link leads outside"),
+            (GatewayNo::Writes, 405, "Here you can only read"),
+            (GatewayNo::SignIn, 403, "This page asks you to sign in"),
+            (GatewayNo::UnknownName, 404, "There is no such address"),
+        ] {
+            let response = gateway(no, "games.example", Some("Айгүл"), Some("en"));
+            assert_eq!(response.status(), status);
+            for part in [title, "games.example", "Айгүл", no.token()] {
+                assert!(text(&response).contains(part), "{part}");
+            }
+            let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
+            assert!(
+                policy.starts_with("default-src 'none'; style-src 'sha256-") && !policy.contains("frame-ancestors")
+            );
+            assert_eq!(response.headers().contains_key(ALLOW), status == 405);
+            let titles: std::collections::BTreeSet<_> =
+                ASKED.map(|(asked, _)| text(&gateway(no, "", None, Some(asked))).to_owned()).into_iter().collect();
+            assert_eq!(titles.len(), 3, "each language has its own words");
         }
     }
 

@@ -17,6 +17,12 @@ pub(super) static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::try_from(policy).expect("a policy of ASCII letters and a base64 digest is a field value")
 });
 
+/// The same for a page that may stand in a frame.
+pub(super) static FRAMED_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let policy = POLICY.to_str().unwrap_or_default().replace("; frame-ancestors 'none'", "");
+    HeaderValue::try_from(policy).expect("a part of a field value is one")
+});
+
 /// What all our policies begin with.
 static BASE: LazyLock<String> = LazyLock::new(|| {
     let digest = base64(sha256(SHEET.as_bytes()).as_ref());

@@ -16,6 +16,7 @@ use url::Url;
 use super::start::{LESSONS_SHOWN_MAX, Lesson, SiteShelf};
 use super::title::{self, Named};
 use crate::clock::Clock;
+use crate::ingress::gateway::Address;
 use crate::prefetch::extract;
 use crate::request::Arrival;
 use crate::store::{Listed, Store};
@@ -61,6 +62,8 @@ struct ListedSite {
 impl Shelves {
     /// The shelves as seen through the door of `arrival`: one for each host that has stored pages, in the allowlist's order.
     ///
+    /// With a gateway its links are gateway names, for devices that no other door serves.
+    ///
     /// Whoever comes first after `LISTING_KEPT` waits for the new list, and so do those who come meanwhile.
     pub async fn seen_from(
         &self,
@@ -68,6 +71,7 @@ impl Shelves {
         store: &Store,
         clock: &Clock,
         arrival: &Arrival,
+        gateway: Option<&Address>,
     ) -> Vec<SiteShelf> {
         let mut listing = self.0.lock().await;
         let now = clock.now();
@@ -77,7 +81,11 @@ impl Shelves {
             listing.make(store, allowlist).await;
             listing.made_at = Some(now);
         }
-        listing.sites.iter().map(|site| site.seen_from(arrival)).collect()
+        let origin = |site: &ListedSite| match gateway {
+            Some(gateway) => gateway.of(allowlist, &site.host, None),
+            None => Some(site.address(arrival)),
+        };
+        listing.sites.iter().filter_map(|site| Some(site.seen_at(&origin(site)?))).collect()
     }
 }
 
@@ -153,8 +161,8 @@ async fn name(store: &Store, listed: &Listed) -> Named {
 }
 
 impl ListedSite {
-    fn seen_from(&self, arrival: &Arrival) -> SiteShelf {
-        let origin = self.address(arrival);
+    /// The shelf whose addresses begin with `origin`.
+    fn seen_at(&self, origin: &str) -> SiteShelf {
         let lessons = self.pages.iter().map(|(url, named)| Lesson {
             title: named.title.clone(),
             language: named.language,
@@ -205,7 +213,7 @@ mod tests {
                 may_see_status: false,
                 may_purge: false,
             };
-            let shelf = site.seen_from(&arrival);
+            let shelf = site.seen_at(&site.address(&arrival));
             assert_eq!((shelf.titles.concat().as_str(), shelf.left_out), ("КРE", 3));
             assert_eq!(format!("{}kk/?a=1", shelf.front), shelf.lessons[0].url);
             shelf.front

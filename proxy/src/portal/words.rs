@@ -6,7 +6,7 @@
 use http::StatusCode;
 
 use super::Language;
-use super::pages::{StoredCopy, Trouble};
+use super::pages::{GatewayNo, StoredCopy, Trouble};
 
 /// One sentence in Kazakh, Russian and English.
 #[derive(Clone, Copy)]
@@ -143,6 +143,64 @@ pub(super) const fn trouble(trouble: Trouble) -> Said {
             "Сайтқа артық жүктеме түсірмеу үшін құрылғы күте тұрады.",
             "Чтобы не перегружать сайт, устройство делает паузу.",
             "The box is pausing so as not to overload the site.",
+        ),
+    }
+}
+
+/// Title, lead and advice of the gateway's own pages.
+pub(super) const fn gateway(no: GatewayNo) -> (Said, Said, Said) {
+    match no {
+        GatewayNo::Outside => (
+            said("Бұл сілтеме сыртқа апарады", "Эта ссылка ведёт наружу", "This link leads outside"),
+            said(
+                "Бұл мекенжай арқылы тізімге енгізілген оқу сайттары ғана ашылады. Мына сайт ол тізімде жоқ:",
+                "По этому адресу открываются только учебные сайты из списка. Этого сайта в списке нет:",
+                "At this address only the learning sites on the school's list open. This site is not among them:",
+            ),
+            said(
+                "Артқа қайтып, сабақты жалғастырыңыз. Бұл сайт сабаққа керек болса, оны тізімге қосуды сұраңыз.",
+                "Вернитесь назад и продолжайте урок. Если сайт нужен для урока, попросите добавить его в список.",
+                "Go back and carry on with the lesson. If the lesson needs this site, ask for it to be added to the list.",
+            ),
+        ),
+        GatewayNo::Writes => (
+            said("Мұнда тек оқуға болады", "Здесь можно только читать", "Here you can only read"),
+            said(
+                "Бұл мекенжай арқылы ештеңе жіберілмейді: форма, жауап, файл, пікір. Сіз жіберген нәрсе сайтқа жеткен жоқ:",
+                "Через этот адрес ничего не отправляется: ни формы, ни ответы, ни файлы. То, что вы отправили, на сайт не попало:",
+                "Nothing is sent through this address: no forms, answers or files. What you sent did not reach the site:",
+            ),
+            said(
+                "Тапсырманы жіберу немесе тіркелу үшін сайтты өз мекенжайымен ашыңыз.",
+                "Чтобы отправить задание или войти, откройте сайт по его собственному адресу.",
+                "To hand something in or to sign in, open the site at its own address.",
+            ),
+        ),
+        GatewayNo::SignIn => (
+            said("Бұл бетке кіру керек", "На этой странице нужно войти", "This page asks you to sign in"),
+            said(
+                "Бұл мекенжай арқылы сайтқа кіру мүмкін емес: мұнда құпиясөздер мен cookie файлдары жіберілмейді. Сайт:",
+                "Через этот адрес войти нельзя: пароли и файлы cookie здесь не передаются. Сайт:",
+                "You cannot sign in through this address: no passwords and no cookies pass here. The site:",
+            ),
+            said(
+                "Кіру үшін сайтты өз мекенжайымен ашыңыз.",
+                "Чтобы войти, откройте сайт по его собственному адресу.",
+                "To sign in, open the site at its own address.",
+            ),
+        ),
+        GatewayNo::UnknownName => (
+            said("Мұндай мекенжай жоқ", "Такого адреса нет", "There is no such address"),
+            said(
+                "Бұл атаумен мектепте ешқандай сайт ашылмайды.",
+                "Под этим именем в школе не открывается ни один сайт.",
+                "No site opens under this name in the school.",
+            ),
+            said(
+                "Мекенжайды тексеріңіз немесе басты беттен бастаңыз.",
+                "Проверьте адрес или начните с главной страницы.",
+                "Check the address, or begin at the start page.",
+            ),
         ),
     }
 }

@@ -42,6 +42,8 @@ pub enum Way {
     Reverse,
     /// A client that knows us as its proxy: absolute-form targets, or TLS inside a CONNECT that ends here.
     Forward,
+    /// A reader of a gateway name: anonymous, read only, absolute-form targets made by the gateway.
+    Gateway,
     /// The night's prefetch: absolute-form targets, made by ourselves.
     Night,
 }

@@ -54,6 +54,8 @@ pub struct RequestOptions {
     pub contact: Option<String>,
     /// The most requests being answered at once; more are told to come again. Default 4,096.
     pub in_flight_max: usize,
+    /// The gateway's domain, which is a name of the box too; none without a gateway.
+    pub gateway: Option<HostName>,
     /// How long a reader waits for an origin while a stale response is at hand that may stand in. Default 3 s: a TCP
     /// handshake, TLS and an answer take 2.4 s on a satellite link of 600 ms, and who waits longer goes elsewhere.
     pub stale_after: Duration,
@@ -71,6 +73,7 @@ impl Default for RequestOptions {
                 .collect(),
             contact: None,
             in_flight_max: 4096,
+            gateway: None,
             stale_after: Duration::from_secs(3),
             pac: PacOptions::default(),
         }

@@ -83,6 +83,14 @@ pub(super) async fn deliver(
     Ok(response(status, headers, body.boxed_unsync()))
 }
 
+/// A coded body decoded as it is read, for one who rewrites it; None when there is no memory for that at the moment.
+pub(crate) async fn undone(coded: ResponseBody, is_brotli: bool) -> Option<ResponseBody> {
+    let units = if is_brotli { BROTLI_UNITS } else { GZIP_UNITS };
+    let memory = tokio::time::timeout(MEMORY_WAIT, MEMORY.acquire_many(units)).await.ok()?.ok()?;
+    let decoder = if is_brotli { Decoder::brotli() } else { Decoder::gzip() };
+    Some(Decoded::new(coded, decoder, Some(memory)).boxed_unsync())
+}
+
 /// A body that is decoded as it is read.
 struct Decoded {
     coded: ResponseBody,

@@ -18,7 +18,7 @@ pub mod stack;
 // What it may meet.
 pub mod collapse;
 pub mod combine;
-mod decoded;
+pub(crate) mod decoded;
 pub mod deliver;
 pub mod fill;
 pub mod growing;

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Empty, Full};
 
 use super::target::TargetUri;
 use super::{Arrival, Context, Handled, ResponseBody, Source, Way};
+use crate::ingress::gateway::Address;
 use crate::portal::{check, pages, probe, scripts, start};
 
 /// The start page, what finds out how a device reaches the box, or the plain page of what is not there. Nothing here is
@@ -32,7 +33,10 @@ pub(super) async fn answer(context: &Context, parts: &Parts, arrival: &Arrival) 
         match start::page_at(path, languages) {
             Some(language) if is_read => {
                 let list = context.allowlist.load_full();
-                let shelves = context.shelves.seen_from(&list, &context.store, &context.clock, arrival).await;
+                let domain = context.options.gateway.clone().filter(|_| arrival.way == Way::Gateway);
+                let gateway = domain.map(|domain| Address::new(domain, arrival.is_secure, arrival.local_port));
+                let shelves = &context.shelves;
+                let shelves = shelves.seen_from(&list, &context.store, &context.clock, arrival, gateway.as_ref()).await;
                 start::start(&shelves, language)
             }
             None if is_read => pages::plain(StatusCode::NOT_FOUND, "no-such-page", languages),

@@ -44,6 +44,11 @@ pub async fn respond(context: Arc<Context>, request: Request<RequestBody>) -> Re
         return Ok(own::answer(&context, &parts, &arrival).await);
     }
     let target = match target(&parts, &arrival, &context.options.own_names)? {
+        Target::Site(target)
+            if arrival.way == Way::Gateway && context.options.gateway.as_ref() == Some(&target.host) =>
+        {
+            return Ok(own::answer(&context, &parts, &arrival).await);
+        }
         Target::Own => return Ok(own::answer(&context, &parts, &arrival).await),
         Target::Site(target) => target,
     };

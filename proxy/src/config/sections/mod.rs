@@ -1,6 +1,7 @@
 //! Each table of the file as the options of the room that it is about.
 
 mod clients;
+mod gateway;
 mod pac;
 mod router;
 mod trust;
@@ -44,17 +45,19 @@ pub(super) fn config(root: &Section<'_, '_>, folder: &Path) -> Config {
     let time_zone = root.parsed("time-zone", time_zone).unwrap_or_else(TimeZone::system);
     let data = root.text("data").map_or_else(|| PathBuf::from(DATA), |(text, _)| path(text));
     let (window, night) = night(&root.section("night"), &time_zone);
+    let gateway = gateway::domain(&root.section("gateway"));
     Config {
         allowlist: path(root.text("allowlist").map_or("allowlist.toml", |(text, _)| text)),
         ingress: IngressOptions {
             purgers: purgers(&root.section("purge")),
             clients: clients::clients(root),
             router: router::router(&root.section("router")),
+            gateway: gateway.clone(),
             ..ingress(&root.section("listen"), status_networks(root))
         },
         certificates: certificates(&root.section("tls"), folder),
         trust: trust::trust(&root.section("trust")),
-        request: request(root),
+        request: request(root, gateway),
         store: store(&root.section("store"), &data),
         origin: origin(&root.section("origin"), folder),
         window,
@@ -91,6 +94,7 @@ fn ingress(section: &Section<'_, '_>, operators: Vec<IpNet>) -> IngressOptions {
         forward: door("forward", 3128),
         operators,
         purgers: Vec::new(),
+        gateway: None,
         clients: Clients::default(),
         router: RouterOptions::default(),
         limits: Limits {
@@ -142,7 +146,7 @@ fn certificates(section: &Section<'_, '_>, folder: &Path) -> Vec<CertificateFile
         .collect()
 }
 
-fn request(root: &Section<'_, '_>) -> RequestOptions {
+fn request(root: &Section<'_, '_>, gateway: Option<HostName>) -> RequestOptions {
     let defaults = RequestOptions::default();
     let (pages, cache) = (root.section("pages"), root.section("cache"));
     let request = RequestOptions {
@@ -152,6 +156,7 @@ fn request(root: &Section<'_, '_>) -> RequestOptions {
         contact: pages.text("contact").map(|(text, _)| text.to_owned()).filter(|text| !text.is_empty()),
         in_flight_max: as_usize(root.limited("requests-max", &limits::REQUESTS_MAX)),
         pac: pac::pac(&root.section("pac")),
+        gateway,
     };
     pages.done();
     cache.done();

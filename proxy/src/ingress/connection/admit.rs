@@ -127,7 +127,7 @@ pub(crate) fn admit(door: Door, head: &mut Parts) -> Result<Admitted, Turned> {
         match door.way {
             Way::Forward if !door.is_secure => forward_target(head)?,
             // Inside a CONNECT, too, the client believes to speak with the site.
-            Way::Reverse | Way::Night | Way::Forward => reverse_target(door, head)?,
+            Way::Reverse | Way::Gateway | Way::Night | Way::Forward => reverse_target(door, head)?,
         }
         check_content(door, head)?;
         check_fields(head)?;

@@ -36,6 +36,8 @@ pub(crate) struct Shown {
 pub(super) enum Whose {
     /// The box's own, to everybody: there is no other way to it.
     Own,
+    /// The gateway's, to everybody, under the operator's own certificate.
+    Gateway,
     /// A site's, to a device that trusts the CA.
     Site(Class),
 }
@@ -46,6 +48,13 @@ pub(crate) fn decide<S, D>(behind: &Behind<S, D>, peer: IpAddr, host: &HostName,
         return match behind.certificates.own_key(host) {
             Ok(key) => Decision::Terminate(Shown { host: host.clone(), key, whose: Whose::Own }),
             Err(_) => Decision::Refuse(Outcome::NoOwnCertificate),
+        };
+    }
+    if behind.gateway.as_ref().is_some_and(|domain| host.is_at_or_below(domain)) {
+        // Never the CA's: whoever comes by a gateway name is one that does not trust it.
+        return match behind.certificates.configured_key(host) {
+            Some(key) => Decision::Terminate(Shown { host: host.clone(), key, whose: Whose::Gateway }),
+            None => Decision::Refuse(Outcome::NoOwnCertificate),
         };
     }
     let Ok(permit) = behind.allowlist.load().permit_tunnel(host, port) else {

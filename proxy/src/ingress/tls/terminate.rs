@@ -204,6 +204,7 @@ impl Device<'_> {
     fn goes_on(&self) -> Outcome {
         match self.whose {
             Whose::Own => Outcome::TerminatedOwn,
+            Whose::Gateway => Outcome::TerminatedGateway,
             Whose::Site(class) => {
                 self.trust.used(self.peer, self.host);
                 match class {
@@ -218,7 +219,7 @@ impl Device<'_> {
         use AlertDescription::{BadCertificate, CertificateUnknown, UnknownCA};
         match self.whose {
             Whose::Own if self.host == names::probe_name() => Outcome::ProbeRefused,
-            Whose::Own => Outcome::CertificateRefused,
+            Whose::Own | Whose::Gateway => Outcome::CertificateRefused,
             Whose::Site(class) => {
                 // Libraries say any of these three when they don't know who signed.
                 let refusal = match alert {
@@ -238,7 +239,7 @@ impl Device<'_> {
                 self.splice_from_now_on(class, Refusal::ByLeaving, "a device left right after the certificate");
                 Outcome::CertificateClosed
             }
-            Whose::Own | Whose::Site(_) => Outcome::Unused,
+            Whose::Own | Whose::Gateway | Whose::Site(_) => Outcome::Unused,
         }
     }
 
