@@ -32,6 +32,9 @@ const BOX: [&str; 2] = ["10.1.0.1", "fd01::1"];
 /// A server inside the school, at the Internet's end of the wire because that is where routes lead.
 const INNER: [&str; 2] = ["10.9.0.5", "fd09::5"];
 
+/// The rights of a box in the router's path, as its service file gives them.
+const RIGHTS: &str = "--bounding-set=-all,+net_admin,+net_bind_service";
+
 const LIST: &str = r#"
 [[site]]
 name = "lessons"
@@ -73,9 +76,10 @@ impl Server {
 fn answering(name: &'static str) -> impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static {
     move |seen| {
         let way = if seen.field("via").is_some() { "by the box" } else { "straight" };
+        let fresh = if seen.target() == "/kept" { "max-age=3600" } else { "no-store" };
         let body = format!("{name} {way}");
         let length = body.len();
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\ncache-control: no-store\r\n");
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\ncache-control: {fresh}\r\n");
         vec![Step::Send(format!("{head}connection: close\r\n\r\n{body}").into_bytes()), Step::Close]
     }
 }
@@ -143,7 +147,10 @@ impl School {
     /// Loads the rules, starts the box, and waits until connections are handed over.
     async fn serve(&self) -> Serving {
         self.script(&["router", "rules"]);
-        let serving = Serving::start(self.bulaq(&["serve"]));
+        // With what the service is given, and no more.
+        let mut serve = self.router.command("setpriv");
+        serve.args([RIGHTS, env!("CARGO_BIN_EXE_bulaq"), "serve"]).current_dir(self.folder.path());
+        let serving = Serving::start(serve);
         until("connections are handed over", || async {
             let mut answers = Vec::new();
             for ip in LESSONS {
@@ -454,6 +461,27 @@ async fn a_box_that_stops_leaves_the_plain_internet() {
         .await;
     let told = exchange(open, "GET / HTTP/1.1\r\nHost: films.example.kz\r\nConnection: close\r\n\r\n").await;
     assert!(told.ends_with("films.example.kz straight"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_lessons_are_there_while_the_uplink_is_down() {
+    let school = School::new(TPROXY);
+    let _serving = school.serve().await;
+    let kept = "GET /kept HTTP/1.1\r\nHost: lessons.example.kz\r\nConnection: close\r\n\r\n";
+    let over_tls = async |ip| {
+        let stream = school.pupil.connect(at(ip, 443)).unwrap();
+        let name = ServerName::try_from("lessons.example.kz").unwrap();
+        let stream = soon("a TLS handshake", school.district.connector().connect(name, stream)).await.unwrap();
+        exchange(stream, kept).await
+    };
+    for uplink in ["up", "down"] {
+        school.router.run("ip", &["link", "set", "wan0", uplink]);
+        for ip in LESSONS {
+            for told in [school.ask(ip, kept).await, over_tls(ip).await] {
+                assert!(told.ends_with("lessons.example.kz by the box"), "{ip}, uplink {uplink}: {told}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
