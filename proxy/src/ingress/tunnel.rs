@@ -1,4 +1,8 @@
 //! Bytes passed through untouched and counted: what CONNECT and splice end in.
+//!
+//! They are copied. splice(2) was measured over loopback at 0.34 s of processor time a GB against 0.52 s; at a school's
+//! 100 Mbit/s that is 0.4 % of a core against 0.7 %. It would cost each tunnel four more open files, of which the box
+//! has a bounded number, and could not serve what comes inside a CONNECT.
 
 use std::future::Future;
 use std::io;

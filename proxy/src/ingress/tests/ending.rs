@@ -87,7 +87,15 @@ fn without_socket() -> (tokio::io::DuplexStream, Arc<Seen>, JoinHandle<()>) {
     let seen = Arc::<Seen>::default();
     let origin = TestOrigin { address: SocketAddr::from(([127, 0, 0, 1], 9)), dialled: Arc::default() };
     let trust = Arc::new(Trust::new(TrustOptions::default(), clock()));
-    let inside = inside(stack_of(&seen), Allowlist::default(), origin, None, trust, &Shutdown::new(), Arc::new(|_| ()));
+    let inside = inside(
+        stack_of(&seen),
+        Allowlist::default(),
+        origin,
+        Certificates::default(),
+        trust,
+        &Shutdown::new(),
+        Arc::new(|_| ()),
+    );
     let behind = Arc::new(Behind::new(inside, IngressOptions::default()).unwrap());
     let arrival = Arrival {
         way: Way::Reverse,

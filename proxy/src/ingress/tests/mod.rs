@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 
 use super::connection::content;
 use super::*;
-use crate::ca::Ca;
+use crate::ca::{Ca, CertificateFile};
 use crate::clock::Clock;
 use crate::request::{Arrival, ForwardError, Way};
 
@@ -40,6 +40,11 @@ const LIST: &str = r#"
 [[site]]
 name = "lessons"
 hosts = ["lessons.kz", "lessons.kz:8443"]
+tls = "terminate"
+
+[[site]]
+name = "wild"
+hosts = ["*.wild.kz"]
 tls = "terminate"
 
 [[site]]
@@ -158,7 +163,7 @@ fn inside<S: Answers>(
     stack: S,
     allowlist: Allowlist,
     origin: TestOrigin,
-    ca: Option<Arc<Ca>>,
+    certificates: Certificates,
     trust: Arc<Trust>,
     shutdown: &Shutdown,
     on_tunnel: OnTunnel,
@@ -167,7 +172,7 @@ fn inside<S: Answers>(
         stack,
         allowlist: Arc::new(ArcSwap::from_pointee(allowlist)),
         origin,
-        certificates: Arc::new(Certificates::new(&[], ca).unwrap()),
+        certificates: Arc::new(certificates),
         trust,
         doors: Arc::default(),
         shutdown: shutdown.clone(),
@@ -198,20 +203,21 @@ impl TestBox {
     }
 
     /// A box with another stack than the one that writes down what reaches it.
-    async fn with_stack(stack: impl Answers) -> Self {
+    async fn with_stack(stack: impl Answers, files: &[CertificateFile]) -> Self {
         let origin = SocketAddr::from(([127, 0, 0, 1], 9));
-        Self::with_all(IngressOptions::default(), TrustOptions::default(), origin, Arc::default(), stack).await
+        let options = (IngressOptions::default(), TrustOptions::default());
+        Self::with_all(options, files, origin, Arc::default(), stack).await
     }
 
     async fn with_trust(options: IngressOptions, trust: TrustOptions, origin: SocketAddr) -> Self {
         let seen = Arc::new(Seen::default());
         let stack = stack_of(&seen);
-        Self::with_all(options, trust, origin, seen, stack).await
+        Self::with_all((options, trust), &[], origin, seen, stack).await
     }
 
     async fn with_all(
-        options: IngressOptions,
-        trust: TrustOptions,
+        (options, trust): (IngressOptions, TrustOptions),
+        files: &[CertificateFile],
         origin: SocketAddr,
         seen: Arc<Seen>,
         stack: impl Answers,
@@ -233,7 +239,7 @@ impl TestBox {
             stack,
             allowlist,
             origin,
-            Some(Arc::clone(&ca)),
+            Certificates::new(files, Some(Arc::clone(&ca))).unwrap(),
             Arc::new(Trust::new(trust, clock())),
             &shutdown,
             on_tunnel,

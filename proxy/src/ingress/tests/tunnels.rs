@@ -66,6 +66,24 @@ async fn only_what_is_listed_is_connected_to() {
 }
 
 #[tokio::test]
+async fn an_origin_that_has_said_all_still_hears() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut test = TestBox::start(Limits::default(), listener.local_addr().unwrap()).await;
+    let mut client = TcpStream::connect(test.forward).await.unwrap();
+    client.write_all(b"CONNECT portal.kz:8443 HTTP/1.1\r\nHost: portal.kz:8443\r\n\r\nfirst ").await.unwrap();
+    let (mut origin, _) = listener.accept().await.unwrap();
+    origin.write_all(b"all").await.unwrap();
+    origin.shutdown().await.unwrap();
+    read_until(&mut client, "\r\n\r\n").await;
+    assert_eq!(rest(&mut client).await, "all");
+    client.write_all(b"last").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut origin).await, "first last");
+    let receipt = test.receipts.recv().await.unwrap();
+    assert_eq!((receipt.lan_bytes, receipt.wan_bytes, receipt.sent_bytes), (3, 3, 10));
+}
+
+#[tokio::test]
 async fn bytes_sent_with_the_connect_wait_for_the_answer() {
     let mut test = TestBox::start(Limits::default(), echo().await).await;
     let mut client = TcpStream::connect(test.forward).await.unwrap();
