@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bulaq::ca::Certificates;
 use bulaq::clock::Clock;
+use bulaq::ingress::gateway::{Gateway, GatewayOptions};
 use bulaq::ingress::{Ingress, IngressOptions, Inside, Trust, TrustOptions};
 use bulaq::ledger::LedgerOptions;
 use bulaq::origin::{HostOverride, OriginOptions};
@@ -106,8 +107,9 @@ impl Bulaq {
         alter_doors(&mut doors);
         let bound = Ingress::bind(doors).unwrap();
         let (http, forward, shutdown) = (bound.http()[0], bound.forward()[0], Shutdown::new());
+        let gateway = GatewayOptions { domain: rooms.context.options.gateway.clone(), contact: None };
         let inside = Inside {
-            stack: rooms.stack.clone(),
+            stack: Gateway::new(gateway, Arc::clone(&rooms.context.allowlist), rooms.stack.clone()),
             allowlist: Arc::clone(&rooms.context.allowlist),
             origin: rooms.context.origin.clone(),
             certificates: Arc::new(Certificates::default()),
