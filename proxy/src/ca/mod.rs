@@ -12,6 +12,7 @@
 mod authority;
 mod configured;
 mod error;
+mod export;
 mod files;
 mod mint;
 mod office;
@@ -34,9 +35,10 @@ use rustls_pki_types::PrivateKeyDer;
 
 pub use self::configured::{CertificateFile, CertificateName, Certificates};
 pub use self::error::CaError;
+pub use self::export::{ExportFile, Platform, export};
 pub use self::office::{
     ISSUE_DAYS, ISSUE_DAYS_RANGE, Installed, Issued, Office, Passphrase, PassphraseError, RootKey, init, install,
-    lock_root_key, request, root_key,
+    lock_root_key, request, root_key, root_of,
 };
 pub use self::passphrase::{PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARS_MIN};
 pub use self::scope::Scope;

@@ -120,6 +120,17 @@ pub fn init(folder: &Path, scope: &Scope, passphrase: &Passphrase, now: SystemTi
     Ok(describe_root(folder, certificate.der(), &says))
 }
 
+/// The root of `folder`, described and as it is (DER).
+///
+/// # Errors
+/// [`CaError::Missing`] when there is none.
+pub fn root_of(folder: &Path) -> Result<(Root, CertificateDer<'static>), CaError> {
+    let help = "make a root with `bulaq ca init`, or name its folder with --folder";
+    let (certificate, says) =
+        authority::root(folder)?.ok_or_else(|| CaError::Missing { path: root_path(folder), help })?;
+    Ok((describe_root(folder, &certificate, &says), certificate))
+}
+
 /// How the root's key is kept in `folder`.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! `bulaq ca`: makes the district's certificate authority and the boxes' certificates, and says what they can do.
 
+mod export;
 mod make;
 mod passphrase;
 mod show;
@@ -39,6 +40,8 @@ pub(super) enum CaCommand {
     Issue(make::IssueArgs),
     /// On the box: check what `ca issue` wrote, and put it in place
     Install(make::InstallArgs),
+    /// Write the root certificate as each kind of device takes it, with the steps and the fingerprint
+    Export(export::ExportArgs),
     /// Say in plain words what the certificates can vouch for, and until when
     Show(show::ShowArgs),
 }
@@ -50,6 +53,7 @@ pub(super) fn run(command: &CaCommand) -> anyhow::Result<ExitCode> {
         CaCommand::Request(args) => make::request(args)?,
         CaCommand::Issue(args) => make::issue(args)?,
         CaCommand::Install(args) => make::install(args)?,
+        CaCommand::Export(args) => export::run(args)?,
         CaCommand::Show(args) => show::run(args)?,
     }
     Ok(ExitCode::SUCCESS)
