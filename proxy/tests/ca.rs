@@ -3,6 +3,8 @@
 //! The intermediate and its key are taken from a box's folder, as a thief would, and sign what they should not. OpenSSL,
 //! GnuTLS, NSS and rustls-webpki are then asked as a device asks that trusts the root.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
