@@ -47,16 +47,16 @@ pub(super) fn gather(config: &Config, list: &Allowlist, clock: &Clock) -> Vec<Fa
     let now = clock.now();
     let each = |file: &CertificateFile| {
         let of_name = |name: &CertificateName| {
-            let (host, is_listed) = match name {
-                CertificateName::Host(host) => (host.to_string(), list.site_of(host).is_some()),
-                // A wildcard is for gateway names, which are of no site; any one label stands for all.
-                CertificateName::Below(above) => (format!("gateway.{above}"), true),
+            let (shown, example, is_listed) = match name {
+                CertificateName::Host(host) => (host.to_string(), host.to_string(), list.site_of(host).is_some()),
+                // Gateway names are of no site; they are what wildcards are brought for.
+                CertificateName::Below(host) => (format!("*.{host}"), format!("any.{host}"), true),
             };
             Facts {
                 path: file.certificate.clone(),
+                host: shown,
                 is_listed,
-                certificate: read(&file.certificate, &host),
-                host,
+                certificate: read(&file.certificate, &example),
                 key_mode: std::fs::metadata(&file.key).ok().map(|metadata| metadata.mode()),
                 now,
             }
@@ -94,7 +94,7 @@ pub(super) fn judge(files: &[Facts]) -> Vec<Finding> {
 
 fn judge_one(facts: &Facts) -> Vec<Finding> {
     let (path, host) = (facts.path.display(), &facts.host);
-    let renew = "bring a new one; the box takes it within a minute";
+    let renew = "bring a new one; the files are read at the next start";
     let Some(certificate) = &facts.certificate else {
         let what = format!("{path} for {host} cannot be read as a certificate");
         return vec![Finding::error(CHECK, what, "it must be PEM, and readable for the account of the box")];

@@ -4,6 +4,7 @@
 //! has a longest time, so that a dead name server hides nothing else. Sites are asked through the one door out, with a
 //! permit, like any pupil's request; name servers are asked only what a device would ask them. Nothing is changed.
 
+mod authority;
 mod certificates;
 mod clock;
 mod disk;
@@ -104,6 +105,7 @@ pub async fn examine(config: &Config, scope: &Scope, clock: &Clock) -> Vec<Findi
             let looked = tokio::task::spawn_blocking(move || {
                 let mut findings = disk::judge(&disk::gather(&config, served.as_ref()));
                 findings.extend(certificates::judge(&certificates::gather(&config, &allowlist, &clock)));
+                findings.extend(authority::judge(&authority::gather(&config, &allowlist, &clock)));
                 findings.extend(machine::judge(&machine::gather(&config)));
                 findings
             });
