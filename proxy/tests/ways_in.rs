@@ -21,6 +21,8 @@ mod curl;
 mod firefox;
 #[path = "ways_in/net.rs"]
 mod net;
+#[path = "ways_in/pages.rs"]
+mod pages;
 #[path = "ways_in/process.rs"]
 mod process;
 #[path = "ways_in/trust.rs"]

@@ -148,6 +148,12 @@ impl Chromium {
         Visit { error, heading, lesson: shown[1].clone(), loaded, failed }
     }
 
+    /// Makes the window so wide, as on a phone or a desk.
+    pub fn resize(&mut self, width: u32) {
+        let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
+        self.ask("Emulation.setDeviceMetricsOverride", metrics);
+    }
+
     /// What a script says, as text.
     pub fn run(&mut self, script: &str) -> String {
         let evaluate = json!({ "expression": script, "awaitPromise": true, "returnByValue": true });
