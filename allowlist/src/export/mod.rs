@@ -74,6 +74,11 @@ impl Redirected {
     }
 }
 
+/// Whether a name of the list leads to the box: what [`Redirected`] says, for one name.
+pub fn leads(list: &Allowlist, host: &HostName) -> bool {
+    list.entry_of(host).is_some_and(|entry| known::shared_in(entry.pattern()).is_none())
+}
+
 /// A listed name that no export leads to the box.
 #[derive(Debug, Clone, Copy)]
 pub struct LeftOut<'a> {

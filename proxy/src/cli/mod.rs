@@ -5,6 +5,7 @@ mod ca;
 mod configured;
 mod demo;
 mod desk;
+mod dns;
 mod doctor;
 mod init;
 mod ledger;
@@ -62,6 +63,9 @@ enum Command {
     /// Make, renew and show the certificates by which a box can stand in for its lesson sites
     #[command(subcommand)]
     Ca(ca::CaCommand),
+    /// Write the list for the school's name server, or pause the box's own
+    #[command(subcommand)]
+    Dns(dns::DnsCommand),
     /// Make the running box read its allowlist and its certificates again
     Reload(ConfigArg),
     /// Say how the running box is
@@ -115,6 +119,7 @@ async fn dispatch(command: Command) -> anyhow::Result<ExitCode> {
         Command::Prefetch(args) => prefetch::run(args).await,
         Command::Allowlist(command) => allowlist::run(&command),
         Command::Ca(command) => ca::run(&command),
+        Command::Dns(command) => dns::run(command).await,
         Command::Reload(config) => status::reload(&config).await,
         Command::Status(arguments) => status::run(&arguments).await,
         Command::Doctor(args) => doctor::run(args).await,

@@ -74,13 +74,14 @@ fn summary(config: &Config, sites: usize) -> String {
         addresses => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
     format!(
-        "The configuration is good.\n  allowlist  {}, {}\n  http       {}\n  https      {}\n  proxy      {}\n  router     {}\n  \
+        "The configuration is good.\n  allowlist  {}, {}\n  http       {}\n  https      {}\n  proxy      {}\n  resolver   {}\n  router     {}\n  \
          data       {}, at most {} of lessons\n  night      {}",
         config.allowlist.display(),
         counted(sites as u64, "site"),
         doors(&config.ingress.http),
         doors(&config.ingress.https),
         doors(&config.ingress.forward),
+        doors(&config.dns.listen),
         doors(&[config.ingress.router.http.as_slice(), &config.ingress.router.https].concat()),
         config.data.display(),
         ByteSize(config.store.bytes_max),

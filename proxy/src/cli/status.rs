@@ -47,6 +47,9 @@ pub(super) async fn run(arguments: &StatusArgs) -> anyhow::Result<ExitCode> {
     for line in status.ca.iter().flat_map(certificates) {
         say_line(format_args!("{line}"))?;
     }
+    if let Some(dns) = &status.dns {
+        super::dns::tell(dns)?;
+    }
     match (status.is_night_at_work, status.next_night) {
         (true, _) => say_line(format_args!("night   at work"))?,
         (false, Some(next)) => say_line(format_args!("night   begins {next}"))?,

@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::quantity::{BitRate, ByteSize, Period};
+use crate::ingress::resolver;
 use crate::origin::options as origin;
 
 const KIB: u64 = 1 << 10;
@@ -137,6 +138,17 @@ pub const FAILURES_MAX: Limit<u64> =
 pub const BACK_OFF_MAX: Limit<Period> = times(origin::BACK_OFF_MAX);
 /// `retry-after-max`
 pub const RETRY_AFTER_MAX: Limit<Period> = times(origin::RETRY_AFTER_MAX);
+
+// ---- [dns] ----
+
+/// `ttl`
+pub const DNS_TTL: Limit<Period> = times(resolver::TTL);
+/// `cache`
+pub const DNS_CACHE: Limit<ByteSize> =
+    bytes(resolver::CACHE_BYTES.min, resolver::CACHE_BYTES.default, resolver::CACHE_BYTES.max);
+/// `queries-per-client-per-s`
+pub const DNS_QUERIES_PER_S: Limit<u64> =
+    Limit::new(resolver::QUERIES_PER_S.min, resolver::QUERIES_PER_S.default, resolver::QUERIES_PER_S.max);
 
 // ---- [night] ----
 

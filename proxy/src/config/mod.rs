@@ -17,14 +17,16 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use bulaq_allowlist::{Diagnostic, Severity};
+use bulaq_allowlist::{Diagnostic, HostPattern, Severity};
 use jiff::tz::TimeZone;
 use toml::de::DeTable;
 
 use crate::ca::CertificateFile;
+use crate::ingress::resolver::DnsOptions;
 use crate::ingress::{IngressOptions, TrustOptions};
 use crate::ledger::LedgerOptions;
 use crate::origin::OriginOptions;
+use crate::portal::proxy_pac::own_patterns;
 use crate::prefetch::NightOptions;
 use crate::prefetch::window::Window;
 use crate::request::RequestOptions;
@@ -45,6 +47,8 @@ pub struct Config {
     pub time_zone: TimeZone,
     /// The doors, their limits, and the networks that see `Cache-Status`.
     pub ingress: IngressOptions,
+    /// The resolver.
+    pub dns: DnsOptions,
     /// Certificates for sites that are terminated, before those that the box mints.
     pub certificates: Vec<CertificateFile>,
     /// Which devices are known to trust the CA.
@@ -158,6 +162,14 @@ impl Config {
     pub fn defaults(folder: &Path) -> Self {
         let empty = DeTable::new();
         sections::config(&Section::root(&Report::new("", ""), &empty), folder)
+    }
+
+    /// The names that are the box's own, wherever names lead to the box, with those of the gateway. `localhost` is each device's.
+    pub fn own_patterns(&self) -> Vec<HostPattern> {
+        let gateway = self.ingress.gateway.iter();
+        let gateway =
+            gateway.flat_map(|domain| [HostPattern::Exact(domain.clone()), HostPattern::Suffix(domain.clone())]);
+        own_patterns(&self.request.own_names).into_iter().chain(gateway).collect()
     }
 
     /// What an operator should know about the machine that the configuration points at: one sentence each.

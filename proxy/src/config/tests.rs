@@ -50,20 +50,20 @@ fn the_example_shows_every_key_at_its_default() {
 
 /// How many keys a file can have: asks for the known ones with an unknown one in every section.
 fn known_keys() -> usize {
-    let sections =
-        ["listen", "router", "tls", "trust", "pages", "pac", "cache", "store", "origin", "night", "ledger", "log"];
+    let sections = [
+        "listen", "dns", "router", "tls", "trust", "pages", "pac", "cache", "store", "origin", "night", "ledger", "log",
+    ];
     let unknown = "zzzzzzzzzzzz = 1\n";
     let file: String =
         sections.iter().fold(unknown.to_owned(), |file, section| format!("{file}[{section}]\n{unknown}"));
     let tables = ["hosts", "extra-roots", "certificates"];
-    refused(&file)
-        .iter()
-        .filter_map(|finding| {
-            finding.help()?.split_once(": ")?.1.split(", ").map(str::to_owned).collect::<Vec<_>>().into()
-        })
-        .flatten()
-        .filter(|key| !sections.contains(&key.as_str()) && !tables.contains(&key.as_str()))
-        .count()
+    let known = |finding: &Diagnostic| {
+        let (place, keys) = finding.help()?.split_once(": ")?;
+        // A section may have a key with the name of another section.
+        let is_table = |key: &&str| tables.contains(key) || (place.ends_with("at the top") && sections.contains(key));
+        Some(keys.split(", ").filter(|key| !is_table(key)).count())
+    };
+    refused(&file).iter().filter_map(known).sum()
 }
 
 #[test]
@@ -171,6 +171,44 @@ level = "debug"
     assert_eq!((config.night.fresh_until, config.night.night.bytes_per_second), (None, Some(500_000)));
     assert_eq!(config.night.site.requests_per_second, None);
     assert_eq!((config.ledger.retention_days, config.log.as_str()), (30, "debug"));
+}
+
+#[test]
+fn a_resolver_needs_others_and_never_itself() {
+    let config = parse(
+        "[dns]\nlisten = [\"192.168.10.5\", \"[2001:db8::5]:53\", \"fe80::5\"]\nupstreams = [\"192.0.2.53\", \"tls://192.0.2.54#dns.example\", \"tcp://192.0.2.55\"]\n",
+    )
+    .unwrap()
+    .config;
+    let shown = |addresses: &[std::net::SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(&config.dns.listen), ["192.168.10.5:53", "[2001:db8::5]:53", "[fe80::5]:53"]);
+    let answers: Vec<_> = config.dns.answers.iter().map(ToString::to_string).collect();
+    assert_eq!(answers, ["192.168.10.5", "2001:db8::5"], "where devices ask, less what means another machine");
+    assert_eq!(shown(&config.origin.dns_servers), ["192.0.2.53:53", "192.0.2.55:53"], "the box's own look-ups");
+    for (text, expected) in [
+        ("[dns]\nlisten = \"0.0.0.0\"\nupstreams = \"192.0.2.53\"\n", "must leave by the address"),
+        ("[dns]\nlisten = \"192.168.10.5\"\n", "`dns.upstreams` is empty"),
+        ("[dns]\nlisten = \"192.168.10.5\"\nupstreams = \"192.168.10.5\"\n", "is this resolver itself"),
+        (
+            "[dns]\nlisten = \"127.0.0.1\"\nanswers = \"192.168.10.5\"\nupstreams = \"192.168.10.5\"\n",
+            "is this resolver",
+        ),
+        ("[dns]\nlisten = \"192.168.10.5\"\nupstreams = \"tls://192.0.2.53#a.example\"\n", "are tls://"),
+        ("[dns]\nlisten = \"192.168.10.5\"\nupstreams = \"192.0.2.53\"\nttl = \"2 min\"\n", "5 s to 1 min"),
+        (
+            "[dns]\nlisten = \"192.168.10.5\"\nupstreams = \"192.0.2.53\"\nanswers = \"fe80::1\"\n",
+            "cannot reach the box",
+        ),
+        (
+            "[dns]\nlisten = \"192.168.10.5\"\nupstreams = \"192.0.2.53\"\n[origin]\ndns-servers = \"192.168.10.5\"\n",
+            "the box's own resolver",
+        ),
+    ] {
+        let found = refused(text);
+        assert!(found.iter().any(|finding| finding.to_string().contains(expected)), "{text}: {found:?}");
+    }
+    let text = "[listen]\nhttps = \"0.0.0.0:8443\"\n[dns]\nlisten = \"192.168.10.5\"\nupstreams = \"192.0.2.53\"\n";
+    assert!(parse(text).unwrap().warnings[0].to_string().contains("port 443"));
 }
 
 #[test]

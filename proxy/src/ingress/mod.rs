@@ -20,6 +20,7 @@ pub mod gateway;
 pub mod limits;
 mod listener;
 mod places;
+pub mod resolver;
 #[cfg(test)]
 mod tests;
 mod tls;

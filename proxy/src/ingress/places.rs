@@ -72,7 +72,7 @@ impl Drop for Place {
 }
 
 /// What counts as one client: an IPv4 address, or an IPv6 /64, of which one machine may use every address.
-fn one_client(peer: IpAddr) -> IpAddr {
+pub(super) fn one_client(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address => address,

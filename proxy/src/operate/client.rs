@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 
-use super::operations::{Failure, Purge, PurgeDone, ReloadDone, Status, VerifyDone, VerifyStep};
+use super::operations::{DnsStatus, Failure, Lead, Purge, PurgeDone, ReloadDone, Status, VerifyDone, VerifyStep};
 use super::socket_path;
 use crate::ledger::{HourRow, Period, Totals};
 use crate::prefetch::progress::Snapshot;
@@ -115,6 +115,14 @@ impl Client {
     /// The box is gone, or said no; then its old list stays.
     pub async fn reload(&self) -> Result<ReloadDone, ClientError> {
         self.ask(Method::POST, "/reload", &(), |(): ()| ()).await
+    }
+
+    /// Lets names lead to the box or past it.
+    ///
+    /// # Errors
+    /// The box is gone, or has no resolver.
+    pub async fn lead(&self, lead: Lead) -> Result<DnsStatus, ClientError> {
+        self.ask(Method::POST, "/dns", &lead, |(): ()| ()).await
     }
 
     /// What the sites cost and saved.

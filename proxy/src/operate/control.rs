@@ -8,6 +8,7 @@
 //! | `POST /prefetch` with `["site", …]` | steps while it works, then the report |
 //! | `POST /verify` | steps while it works, then what was found |
 //! | `POST /reload` | the sites of the new allowlist |
+//! | `POST /dns` with `"to-the-box"` or `{"past-it": {"seconds": 600}}` | how the resolver is |
 //!
 //! An answer is lines of JSON: any number of `{"step": …}` and one `{"done": …}` or `{"failed": …}` at the end. A client
 //! that hangs up ends what it asked for.
@@ -161,6 +162,10 @@ async fn answer<O: Operations>(operations: Arc<O>, request: Request<Incoming>) -
         },
         (Method::POST, "purge") => match command(body).await {
             Ok(what) => done(operations.purge(what).await),
+            Err(failure) => failed(failure),
+        },
+        (Method::POST, "dns") => match command(body).await {
+            Ok(lead) => done(operations.lead(lead).await),
             Err(failure) => failed(failure),
         },
         (Method::POST, "reload") => done(operations.reload().await),

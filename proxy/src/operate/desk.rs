@@ -4,22 +4,25 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bulaq_allowlist::{Allowlist, HostName, limits};
 use bulaq_cache_policy::{CacheKey, CacheTag, SiteRule, TAG_BYTES_MAX};
 use http::Uri;
+use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 
 use super::certificates;
 use super::operations::{
-    DoorCount, Failure, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell, VerifyDone, VerifyStep,
-    What,
+    DnsStatus, DoorCount, Failure, Lead, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell,
+    VerifyDone, VerifyStep, What,
 };
 use crate::ca::Certificates;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::ingress::Doors;
+use crate::ingress::resolver::{Leading, Resolver};
 use crate::ledger::{HourRow, Period, Totals};
 use crate::prefetch::progress::{Progress, Snapshot};
 use crate::prefetch::report::NightReport;
@@ -46,6 +49,8 @@ pub struct Desk {
     /// What tells this box from others, so that their nights do not begin at one time.
     identity: [u8; IDENTITY_BYTES],
     nights_at_work: AtomicUsize,
+    resolver: OnceLock<Arc<Resolver>>,
+    zone: TimeZone,
     /// Held while a file is read and swapped in, so that of two the later one stays.
     reloading: Mutex<()>,
 }
@@ -85,6 +90,8 @@ impl Desk {
             doors: Arc::default(),
             identity: identity(&config.data),
             nights_at_work: AtomicUsize::new(0),
+            resolver: OnceLock::new(),
+            zone: config.time_zone.clone(),
             reloading: Mutex::default(),
         })
     }
@@ -97,6 +104,27 @@ impl Desk {
     /// What the doors count.
     pub fn doors(&self) -> &Arc<Doors> {
         &self.doors
+    }
+
+    /// Says which resolver answers for this box, once.
+    pub(crate) fn has_resolver(&self, resolver: Arc<Resolver>) {
+        let _ = self.resolver.set(resolver); // a second one is never made
+    }
+
+    fn dns_status(&self, resolver: &Resolver) -> DnsStatus {
+        let leading = match resolver.switch().leading() {
+            Leading::Yes => "names lead to the box".to_owned(),
+            Leading::Closed => "names lead past the box: its doors are closed".to_owned(),
+            Leading::Draining => "names lead past the box: it is stopping".to_owned(),
+            Leading::Paused(None) => "names lead past the box until `bulaq dns resume`".to_owned(),
+            Leading::Paused(Some(until)) => {
+                let zone = self.zone.clone();
+                let local = jiff::Timestamp::try_from(until).map(|until| until.to_zoned(zone));
+                let until = local.map_or_else(|_| "later".to_owned(), |local| local.strftime("%H:%M:%S").to_string());
+                format!("names lead past the box until {until}")
+            }
+        };
+        DnsStatus { leading, remembered: resolver.remembered(), counts: resolver.counts() }
     }
 
     /// Runs a night in each window until `stop`; returns at once when there is no window.
@@ -222,6 +250,7 @@ impl Operations for Desk {
                 .as_ref()
                 .and_then(|certificates| certificates.ca())
                 .map(|ca| certificates::status(ca, &context.allowlist.load(), context.clock.now())),
+            dns: self.resolver.get().map(|resolver| self.dns_status(resolver)),
         }
     }
 
@@ -275,6 +304,16 @@ impl Operations for Desk {
     async fn reload(&self) -> Result<ReloadDone, Failure> {
         // Reading and compiling the largest list takes a second; other commands wait for it, requests do not.
         tokio::task::block_in_place(|| self.reload_now())
+    }
+
+    async fn lead(&self, lead: Lead) -> Result<DnsStatus, Failure> {
+        let off = || Failure::new("this box has no resolver: [dns] listen of its bulaq.toml is empty");
+        let resolver = self.resolver.get().ok_or_else(off)?;
+        match lead {
+            Lead::ToTheBox => resolver.switch().resume(),
+            Lead::PastIt { seconds } => resolver.switch().pause(seconds.map(Duration::from_secs)),
+        }
+        Ok(self.dns_status(resolver))
     }
 
     async fn totals(&self, period: Period) -> Result<Totals, Failure> {

@@ -9,6 +9,7 @@ pub mod client;
 pub mod control;
 mod desk;
 pub mod doctor;
+mod names;
 mod operations;
 pub mod run;
 
@@ -18,8 +19,8 @@ pub use client::{Client, ClientError};
 pub use control::{Control, ControlError};
 pub use desk::Desk;
 pub use operations::{
-    CaStatus, DoorCount, Failure, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell, VerifyDone,
-    VerifyStep, What,
+    CaStatus, DnsStatus, DoorCount, Failure, Lead, Operations, Purge, PurgeDone, ReloadDone, Status, StoreStatus, Tell,
+    VerifyDone, VerifyStep, What,
 };
 
 /// Where the socket of a box is that keeps its things in `data`.

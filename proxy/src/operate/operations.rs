@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ingress::doors;
+use crate::ingress::resolver::DnsCounts;
 use crate::ledger::{HourRow, Period, Totals};
 use crate::prefetch::progress::Snapshot;
 use crate::prefetch::report::NightReport;
@@ -28,6 +29,9 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Reads the allowlist and the certificates again. A file with an error is refused and the old list stays.
     fn reload(&self) -> impl Future<Output = Result<ReloadDone, Failure>> + Send;
+
+    /// Lets names lead past the box for so many seconds, or until told otherwise; or to the box again.
+    fn lead(&self, lead: Lead) -> impl Future<Output = Result<DnsStatus, Failure>> + Send;
 
     /// What the sites cost and saved.
     fn totals(&self, period: Period) -> impl Future<Output = Result<Totals, Failure>> + Send;
@@ -162,6 +166,9 @@ pub struct Status {
     /// What the doors did with connections since the start, what never happened left out.
     #[serde(default)]
     pub doors: Vec<DoorCount>,
+    /// The resolver; none when it is off.
+    #[serde(default)]
+    pub dns: Option<DnsStatus>,
 }
 
 /// How often the doors did something.
@@ -194,6 +201,30 @@ pub struct CaStatus {
     pub names: usize,
     /// What is wrong or soon will be, one sentence each with what to do.
     pub findings: Vec<String>,
+}
+
+/// Where names are to lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lead {
+    /// To the box.
+    ToTheBox,
+    /// Where they lead without it, for so many seconds or until told otherwise.
+    PastIt {
+        /// Then they lead to the box again.
+        seconds: Option<u64>,
+    },
+}
+
+/// How the resolver is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsStatus {
+    /// Whether names lead to the box, and why not, in a few words.
+    pub leading: String,
+    /// Answers of the school's resolvers in memory.
+    pub remembered: u64,
+    /// What it did since the start.
+    pub counts: DnsCounts,
 }
 
 /// How the store is.

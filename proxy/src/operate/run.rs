@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::certificates;
 use super::control::{Control, ControlError};
 use super::desk::Desk;
+use super::names::Names;
 use super::socket_path;
 use crate::ca::{Ca, CaError, Certificates};
 use crate::clock::Clock;
@@ -21,6 +22,7 @@ use crate::ingress::transparent::RouterOptions;
 use crate::ingress::transparent::keeper::keep;
 use crate::ingress::{Bound, Ingress, IngressError, Inside, OnTunnel, Trust, TunnelReceipt};
 use crate::ledger::{Ledger, Receipt};
+use crate::origin::OriginError;
 use crate::prefetch::progress::LogLines;
 use crate::request::Source;
 use crate::serve::OpenError;
@@ -50,6 +52,9 @@ pub enum RunError {
     /// A door.
     #[error(transparent)]
     Ingress(#[from] IngressError),
+    /// Who vouches for resolvers by TLS.
+    #[error("TLS towards other resolvers cannot be set up")]
+    Tls(#[from] OriginError),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -74,6 +79,7 @@ pub async fn run(config: Config, list: Allowlist) -> Result<(), RunError> {
 struct Opened {
     desk: Arc<Desk>,
     bound: Bound,
+    names: Option<Names>,
     control: Control,
     certificates: Arc<Certificates>,
     router: RouterOptions,
@@ -90,6 +96,7 @@ fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
     // The store's lock comes before the doors and the socket: of two boxes in one folder the second ends here.
     let desk = Arc::new(Desk::open(&config, list, Some(Arc::clone(&certificates)), clock)?);
     let router = config.ingress.router.clone();
+    let names = Names::open(&config)?;
     let bound = Ingress::bind(config.ingress)?;
     let control = Control::open(&socket_path(&config.data))?;
     for (door, addresses) in
@@ -99,12 +106,12 @@ fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
             info!(%address, "{door} is open");
         }
     }
-    Ok(Opened { desk, bound, control, certificates, router, trust })
+    Ok(Opened { desk, bound, names, control, certificates, router, trust })
 }
 
 impl Opened {
     async fn serve(self, shutdown: Shutdown, hang_up: Signal) -> Result<(), RunError> {
-        let Self { desk, bound, control, certificates, router, trust } = self;
+        let Self { desk, bound, names, control, certificates, router, trust } = self;
         let context = Arc::clone(&desk.rooms().context);
         let stop = CancellationToken::new();
         let stopped = || stop.clone().cancelled_owned();
@@ -144,7 +151,14 @@ impl Opened {
                 stop.cancel();
             }
         });
+        let names = names.map(|names| names.answer(&desk, &shutdown));
+        if let Some(names) = &names {
+            names.doors_are_open();
+        }
         let served = bound.serve(inside).await;
+        if let Some(names) = names {
+            names.end().await;
+        }
         stop.cancel();
         reloads.abort();
         looks.abort();

@@ -33,6 +33,7 @@ use tokio::net::TcpStream;
 pub use self::body::{OriginBody, WanBytes};
 pub(crate) use self::fields::remove_what_never_leaves;
 pub use self::options::{HostOverride, OriginOptions};
+pub(crate) use self::tls::verifying;
 
 pub use self::exchange::SecondTry;
 use self::pool::{Key, Pool};

@@ -1,6 +1,7 @@
 //! Each table of the file as the options of the room that it is about.
 
 mod clients;
+mod dns;
 mod gateway;
 mod pac;
 mod router;
@@ -46,20 +47,24 @@ pub(super) fn config(root: &Section<'_, '_>, folder: &Path) -> Config {
     let data = root.text("data").map_or_else(|| PathBuf::from(DATA), |(text, _)| path(text));
     let (window, night) = night(&root.section("night"), &time_zone);
     let gateway = gateway::domain(&root.section("gateway"));
+    let ingress = IngressOptions {
+        purgers: purgers(&root.section("purge")),
+        clients: clients::clients(root),
+        router: router::router(&root.section("router")),
+        gateway: gateway.clone(),
+        ..ingress(&root.section("listen"), status_networks(root))
+    };
+    let mut origin = origin(&root.section("origin"), folder);
+    let dns = dns::dns(&root.section("dns"), &ingress, &mut origin);
     Config {
         allowlist: path(root.text("allowlist").map_or("allowlist.toml", |(text, _)| text)),
-        ingress: IngressOptions {
-            purgers: purgers(&root.section("purge")),
-            clients: clients::clients(root),
-            router: router::router(&root.section("router")),
-            gateway: gateway.clone(),
-            ..ingress(&root.section("listen"), status_networks(root))
-        },
+        ingress,
+        dns,
         certificates: certificates(&root.section("tls"), folder),
         trust: trust::trust(&root.section("trust")),
         request: request(root, gateway),
         store: store(&root.section("store"), &data),
-        origin: origin(&root.section("origin"), folder),
+        origin,
         window,
         night,
         ledger: ledger(&root.section("ledger"), &time_zone),

@@ -7,7 +7,8 @@ use jiff::civil::date;
 use super::*;
 use crate::ledger::{HourRow, Totals};
 use crate::operate::{
-    Client, ClientError, Purge, PurgeDone, ReloadDone, Status, StoreStatus, VerifyDone, VerifyStep, What,
+    Client, ClientError, DnsStatus, Lead, Purge, PurgeDone, ReloadDone, Status, StoreStatus, VerifyDone, VerifyStep,
+    What,
 };
 use crate::prefetch::progress::Snapshot;
 use crate::prefetch::report::{End, NightReport};
@@ -41,6 +42,7 @@ impl Operations for Told {
             next_night: None,
             doors: Vec::new(),
             ca: None,
+            dns: None,
         }
     }
 
@@ -76,6 +78,10 @@ impl Operations for Told {
 
     async fn reload(&self) -> Result<ReloadDone, Failure> {
         Err(Failure { message: "the allowlist has an error".to_owned(), details: vec!["line 3".to_owned()] })
+    }
+
+    async fn lead(&self, lead: Lead) -> Result<DnsStatus, Failure> {
+        Ok(DnsStatus { leading: format!("{lead:?}"), ..DnsStatus::default() })
     }
 
     async fn totals(&self, period: Period) -> Result<Totals, Failure> {
@@ -119,6 +125,9 @@ async fn commands_reach_the_box_and_answers_come_back() {
     let running = Running::start();
     let client = running.client().await;
     assert_eq!(client.status().await.unwrap().store.responses, 3);
+    for lead in [Lead::ToTheBox, Lead::PastIt { seconds: None }, Lead::PastIt { seconds: Some(600) }] {
+        assert_eq!(client.lead(lead).await.unwrap().leading, format!("{lead:?}"));
+    }
     let tagged = What::Tagged { site: "a".into(), tags: vec!["b".into(), "c".into()] };
     for what in [What::Url("http://a/".into()), What::Site("a".into()), What::Prefix("http://a/b".into()), tagged] {
         for soft in [false, true] {
