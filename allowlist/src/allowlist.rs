@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use http::{Method, Uri};
 
+use crate::evidence::Evidence;
 use crate::file::{self, Loaded, Rejected};
 use crate::host_name::HostName;
 use crate::permit::{NotListed, Permit};
@@ -49,7 +50,15 @@ impl Allowlist {
     /// # Errors
     /// All that is wrong with the file at once, when something is; mere warnings come with the list.
     pub fn parse(file_name: &str, text: &str) -> Result<Loaded, Rejected> {
-        file::parse(file_name, text)
+        file::parse(file_name, text, &Evidence::default())
+    }
+
+    /// As [`Allowlist::parse`], and also tells what a box's certificates and nights say about the list.
+    ///
+    /// # Errors
+    /// As [`Allowlist::parse`]; evidence alone never refuses a file.
+    pub fn parse_with(file_name: &str, text: &str, evidence: &Evidence) -> Result<Loaded, Rejected> {
+        file::parse(file_name, text, evidence)
     }
 
     /// Compiles sites. A host that two of them name goes to the first: the file reader has refused that before.

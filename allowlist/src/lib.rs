@@ -11,6 +11,7 @@
 mod allowlist;
 pub mod catalogue;
 mod diagnostic;
+mod evidence;
 mod explain;
 pub mod export;
 mod file;
@@ -27,6 +28,7 @@ mod site;
 
 pub use allowlist::Allowlist;
 pub use diagnostic::{Diagnostic, Severity};
+pub use evidence::{CaNames, Evidence, MissingPart};
 pub use explain::{Explanation, NearMiss, Verdict};
 pub use file::limits;
 pub use file::{Loaded, Rejected, nearest};

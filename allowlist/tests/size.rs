@@ -21,7 +21,8 @@ fn a_hundred_thousand_hosts_and_twenty_thousand_rules_are_matched_right() {
     }
     let loaded = Allowlist::parse("allowlist.toml", &text).unwrap();
     let list = loaded.allowlist;
-    assert_eq!(loaded.warnings, []);
+    // These sites are parts of sites, and nothing else is wrong with them.
+    assert!(loaded.warnings.iter().all(|told| told.message().starts_with("only a part of this site")));
     assert_eq!(list.sites().iter().map(|site| site.hosts().len()).sum::<usize>(), 100_000);
     assert_eq!(list.sites().iter().map(|site| site.rules().len()).sum::<usize>(), 20_000);
     let permit = |host: &str, path: &str| {

@@ -253,7 +253,8 @@ var BELOW = {
     fn nothing_newer_than_the_dialect_of_1997() {
         let text = pac(r#""a.kz", "*.a.kz""#, "bulaq.internal:3128");
         let code: String = text.lines().filter(|line| !line.starts_with("//")).collect();
-        for newer in ["let ", "const ", "=>", "`", "class ", "of ", "?.", "...", ".includes", ".startsWith", ",}", ",]"]
+        for newer in
+            ["let ", "const ", "=>", "`", "class ", " of ", "?.", "...", ".includes", ".startsWith", ",}", ",]"]
         {
             assert!(!code.contains(newer), "{newer}");
         }

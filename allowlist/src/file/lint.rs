@@ -1,5 +1,10 @@
 //! What each value alone cannot show: rules that nothing reaches, sites that overlap, settings without effect.
 
+mod evidence;
+mod known;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
@@ -8,6 +13,7 @@ use http::Method;
 
 use super::build::Built;
 use super::report::{At, Report};
+use crate::evidence::Evidence;
 use crate::host_name::HostName;
 use crate::rule::Rule;
 use crate::site::{HostEntry, HostPattern, Position, Scheme, Site, Source, StartPage, TlsMode};
@@ -25,11 +31,14 @@ pub(super) fn site(report: &mut Report<'_>, built: &Built) {
 }
 
 /// Looks at all sites together.
-pub(super) fn all(report: &mut Report<'_>, sites: &[Built]) {
+pub(super) fn all(report: &mut Report<'_>, sites: &[Built], evidence: &Evidence) {
     names(report, sites);
     let hosts = overlaps(report, sites);
     below_another(report, sites, &hosts);
     bundles(report, sites, &hosts);
+    known::shared(report, sites);
+    known::pinned(report, sites, &hosts);
+    evidence::all(report, sites, evidence);
 }
 
 fn at(position: Position) -> String {
@@ -240,11 +249,17 @@ fn below_another(report: &mut Report<'_>, sites: &[Built], hosts: &Hosts<'_>) {
 /// Warns where only a part of a site would come from the box.
 ///
 /// Browsers block or ask when a page from a public address loads a part from a private one (Local Network
-/// Access), so a page's host and all names below it must be listed together.
+/// Access), so a page's host and all names below it must be listed together. That holds for what is spliced as well: DNS and
+/// the PAC file lead it to the box too. The catalogue's spliced entries were written with that in mind.
 fn bundles(report: &mut Report<'_>, sites: &[Built], hosts: &Hosts<'_>) {
-    for built in sites.iter().filter(|built| built.site.tls == TlsMode::Terminate) {
+    for built in sites {
+        let is_known = built.site.tls == TlsMode::Splice;
         let mut told: Vec<HostName> = Vec::new();
         for (entry, span) in built.site.hosts.iter().zip(&built.spans.hosts) {
+            let is_known = is_known && entry.at.source != Source::File;
+            if is_known || crate::known::shared_in(&entry.pattern).is_some() {
+                continue;
+            }
             let Some(missing) = missing_beside(&entry.pattern, hosts) else { continue };
             let bundle = entry.host().registrable().unwrap_or_else(|| entry.host().clone());
             if !told.contains(&bundle) {
@@ -268,6 +283,8 @@ fn missing_beside(pattern: &HostPattern, hosts: &Hosts<'_>) -> Option<String> {
     match pattern {
         _ if host_of(pattern).is_local() || hosts.suffix_above(host_of(pattern)).is_some() => None,
         HostPattern::Exact(name) if hosts.suffix.contains_key(name.as_str()) => None,
+        // Below it are other people's sites, and a wildcard for them all is refused.
+        HostPattern::Exact(name) if name.is_public_suffix() => None,
         HostPattern::Exact(name) => {
             let above = name.registrable().filter(|above| name.as_str().strip_prefix("www.") == Some(above.as_str()));
             Some(match above {

@@ -21,6 +21,7 @@ use self::report::{At, Report};
 use crate::allowlist::Allowlist;
 use crate::catalogue;
 use crate::diagnostic::{Diagnostic, Severity, shown};
+use crate::evidence::Evidence;
 use crate::site::{Site, Source};
 
 #[cfg(test)]
@@ -63,7 +64,7 @@ impl fmt::Display for Rejected {
 
 impl std::error::Error for Rejected {}
 
-pub(crate) fn parse(file_name: &str, text: &str) -> Result<Loaded, Rejected> {
+pub(crate) fn parse(file_name: &str, text: &str, evidence: &Evidence) -> Result<Loaded, Rejected> {
     if text.len() > FILE_BYTES_MAX {
         let mut report = Report::new(file_name, Source::File, "");
         let message = format!("the file has {} bytes; the limit is {FILE_BYTES_MAX}", text.len());
@@ -72,7 +73,7 @@ pub(crate) fn parse(file_name: &str, text: &str) -> Result<Loaded, Rejected> {
     }
     let mut report = Report::new(file_name, Source::File, text);
     let built = sites(&mut report);
-    lint::all(&mut report, &built);
+    lint::all(&mut report, &built, evidence);
     if report.has_errors() {
         return Err(rejected(report));
     }

@@ -1,5 +1,7 @@
 //! `bulaq allowlist check|list|explain`: what a file says, and what decides a URL.
 
+mod check;
+mod evidence;
 mod export;
 
 use std::fs::File;
@@ -10,9 +12,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 use bulaq_allowlist::export::pac::ProxyAddress;
 use bulaq_allowlist::{
-    Allowlist, Diagnostic, Explanation, Loaded, NotListed, Permit, Rule, Severity, Site, Verdict, catalogue, limits,
+    Allowlist, Diagnostic, Explanation, Loaded, NotListed, Permit, Rule, Site, Verdict, catalogue, limits,
 };
 use serde_json::{Value, json};
+
+use self::check::Checked;
+use super::configured::ConfigArg;
 
 /// Exit status of `check` for a file that is refused.
 const REFUSED: u8 = 2;
@@ -28,6 +33,12 @@ pub enum AllowlistCommand {
         /// Take warnings for errors
         #[arg(long)]
         strict: bool,
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+        /// With what its box knows: its CA, and what its nights saw
+        #[command(flatten)]
+        config: ConfigArg,
     },
     /// List the sites of a file with their hosts
     List {
@@ -76,9 +87,16 @@ pub fn run(command: &AllowlistCommand) -> anyhow::Result<ExitCode> {
 /// The answer of a command, and its exit status.
 fn answer(command: &AllowlistCommand, colour: bool, out: &mut impl Write) -> anyhow::Result<u8> {
     match command {
-        AllowlistCommand::Check { file, strict } => {
+        AllowlistCommand::Check { file, strict, json, config } => {
             let text = read(file)?;
-            Ok(check(&file.display().to_string(), &text, *strict, colour, out)?)
+            let (evidence, notes) = config.of_allowlist(file).as_ref().map(evidence::gather).unwrap_or_default();
+            let checked = Checked::new(file.display().to_string(), &text, &evidence, notes);
+            if *json {
+                checked.write_json(out)?
+            } else {
+                checked.tell(colour, out)?
+            }
+            Ok(checked.status(*strict))
         }
         AllowlistCommand::List { catalogue: true, json, .. } => Ok(list_catalogue(*json, out)?),
         AllowlistCommand::List { file, json, .. } => match usable(file, colour, out)? {
@@ -119,29 +137,6 @@ fn usable(path: &Path, colour: bool, out: &mut impl Write) -> anyhow::Result<Opt
             tell(&rejected.diagnostics, rejected.untold, colour, out)?;
             writeln!(out, "{name} is refused")?;
             Ok(None)
-        }
-    }
-}
-
-fn check(name: &str, text: &str, strict: bool, colour: bool, out: &mut impl Write) -> io::Result<u8> {
-    match Allowlist::parse(name, text) {
-        Ok(Loaded { allowlist, warnings }) => {
-            tell(&warnings, 0, colour, out)?;
-            let sites = allowlist.sites();
-            let hosts: usize = sites.iter().map(|site| site.hosts().len()).sum();
-            let rules: usize = sites.iter().map(|site| site.rules().len()).sum();
-            let (sites, hosts, rules) = (counted(sites.len(), "site"), counted(hosts, "host"), counted(rules, "rule"));
-            let found = if warnings.is_empty() { "good".to_owned() } else { counted(warnings.len(), "warning") };
-            writeln!(out, "{name}: {found}; {sites}, {hosts}, {rules}")?;
-            Ok(u8::from(strict && !warnings.is_empty()))
-        }
-        Err(rejected) => {
-            tell(&rejected.diagnostics, rejected.untold, colour, out)?;
-            let errors = rejected.diagnostics.iter().filter(|told| told.severity() == Severity::Error).count();
-            let warnings = rejected.diagnostics.len() - errors;
-            let warnings = if warnings == 0 { String::new() } else { format!(", {}", counted(warnings, "warning")) };
-            writeln!(out, "{name} is refused: {}{warnings}", counted(errors, "error"))?;
-            Ok(REFUSED)
         }
     }
 }
@@ -352,8 +347,12 @@ start = ["/kk/"]
         (String::from_utf8(out).unwrap().replace(&folder, ""), status)
     }
 
+    fn check_command(file: PathBuf, strict: bool, json: bool) -> AllowlistCommand {
+        AllowlistCommand::Check { file, strict, json, config: ConfigArg::default() }
+    }
+
     fn check_file(text: &str, strict: bool) -> (String, u8) {
-        ask(text, |file| AllowlistCommand::Check { file, strict })
+        ask(text, |file| check_command(file, strict, false))
     }
 
     fn explain_url(url: &str) -> (String, u8) {
@@ -363,6 +362,34 @@ start = ["/kk/"]
     #[test]
     fn check_says_that_a_file_is_good() {
         assert_eq!(check_file(GOOD, true), ("allowlist.toml: good; 1 site, 2 hosts, 2 rules\n".to_owned(), 0));
+    }
+
+    #[test]
+    fn check_tells_programs_the_same() {
+        let (answer, status) = ask(&GOOD.replace(", \"*.bilimland.kz\"", ""), |file| check_command(file, true, true));
+        let told: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!((status, &told["verdict"], &told["sites"]), (1, &json!("warnings"), &json!(1)));
+        let found = &told["findings"][0];
+        assert_eq!((&found["severity"], &found["line"], &found["column"]), (&json!("warning"), &json!(4), &json!(10)));
+        assert_eq!((&found["text"], &found["help"]), (&json!("\"bilimland.kz\""), &json!("add \"*.bilimland.kz\"")));
+        let (answer, status) = ask("[[site]]", |file| check_command(file, false, true));
+        let told: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!((status, &told["verdict"], &told["sites"]), (2, &json!("refused"), &Value::Null));
+    }
+
+    #[test]
+    fn check_uses_what_the_box_of_the_list_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("allowlist.toml"), GOOD).unwrap();
+        std::fs::write(at("bulaq.toml"), "data = \"data\"\n").unwrap();
+        let config = ConfigArg::at(at("bulaq.toml"));
+        let command = AllowlistCommand::Check { file: at("allowlist.toml"), strict: false, json: false, config };
+        let mut out = Vec::new();
+        assert_eq!(answer(&command, false, &mut out).unwrap(), 0);
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.contains("warning: this box has no CA yet"), "{out}");
+        assert!(out.contains("bulaq ca init"), "{out}");
     }
 
     #[test]
@@ -472,7 +499,7 @@ start = ["/kk/"]
 
     #[test]
     fn a_file_that_is_not_there_is_an_error_that_names_it() {
-        let command = AllowlistCommand::Check { file: "no/such/allowlist.toml".into(), strict: false };
+        let command = check_command("no/such/allowlist.toml".into(), false, false);
         let error = answer(&command, false, &mut Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "cannot open the allowlist no/such/allowlist.toml");
     }

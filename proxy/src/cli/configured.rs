@@ -13,14 +13,20 @@ use crate::config::{Config, ConfigError, LoadedConfig};
 const PLACES: [&str; 2] = ["bulaq.toml", "/etc/bulaq/bulaq.toml"];
 
 /// Which configuration.
-#[derive(Clone, Debug, clap::Args)]
-pub(super) struct ConfigArg {
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ConfigArg {
     /// The configuration; without it, bulaq.toml here, then /etc/bulaq/bulaq.toml
     #[arg(long, value_name = "FILE", env = "BULAQ_CONFIG")]
     config: Option<PathBuf>,
 }
 
 impl ConfigArg {
+    /// This one, for tests.
+    #[cfg(test)]
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self { config: Some(path) }
+    }
+
     /// The configuration's file.
     pub(super) fn path(&self) -> anyhow::Result<PathBuf> {
         if let Some(path) = &self.config {
@@ -29,6 +35,13 @@ impl ConfigArg {
         PLACES.iter().map(PathBuf::from).find(|path| path.exists()).with_context(|| {
             format!("no configuration: there is no {}; `bulaq init FOLDER` writes one", PLACES.join(" and no "))
         })
+    }
+
+    /// The configuration whose allowlist `file` is, or the one that was named; None when there is none that can be read.
+    pub(super) fn of_allowlist(&self, file: &Path) -> Option<Config> {
+        let config = Config::load(&self.path().ok()?).ok()?.config;
+        let is_its = || Some(config.allowlist.canonicalize().ok()? == file.canonicalize().ok()?);
+        (self.config.is_some() || is_its() == Some(true)).then_some(config)
     }
 
     /// Reads and checks the configuration, and tells its findings.

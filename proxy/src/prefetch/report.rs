@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// Addresses that are named for one reason at one site; the rest are only counted.
 pub const EXAMPLES_MAX: usize = 20;
 
+/// The reason for what a page needs and the list does not name. Its examples are the hosts: `https://cdn.example`.
+pub const PART_NOT_LISTED: &str = "part-not-listed";
+
 /// Reasons that are told apart at one site; further ones are counted as `other`. Our own words are fewer; the rest
 /// is room for status codes that an origin makes up.
 const REASONS_MAX: usize = 100;
@@ -106,7 +109,8 @@ impl SiteReport {
     }
 
     pub(super) fn skip(&mut self, reason: &str, url: &str) {
-        note(&mut self.skipped, reason, url);
+        let shown = if reason == PART_NOT_LISTED { origin_of(url) } else { url };
+        note(&mut self.skipped, reason, shown);
     }
 
     pub(super) fn fail(&mut self, reason: &str, url: &str) {
@@ -201,6 +205,12 @@ pub(super) fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or(url)
 }
 
+/// The scheme, host and port of an absolute address.
+fn origin_of(url: &str) -> &str {
+    let from = url.find("://").map_or(0, |at| at + 3);
+    url.get(from..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(url, |at| &url[..from + at])
+}
+
 fn note(reasons: &mut BTreeMap<String, Reason>, reason: &str, url: &str) {
     let is_known = reasons.contains_key(reason);
     let name = if is_known || reasons.len() < REASONS_MAX { reason } else { "other" };
@@ -265,6 +275,17 @@ mod tests {
             .collect();
         assert_eq!(names, ["2026-11-17T170000Z.json", "2026-11-18T170000Z.json", "2026-11-19T170000Z.json"]);
         assert!(saved(&folder.path().join("none")).expect("no folder is no report").is_empty());
+    }
+
+    #[test]
+    fn of_a_part_that_is_not_listed_the_host_is_told_once() {
+        let mut site = SiteReport::default();
+        for url in ["https://cdn.kz/a?pupil=7", "https://cdn.kz/b", "http://cdn.kz:81", "https://other.kz?x=/", "odd"] {
+            site.skip(PART_NOT_LISTED, url);
+        }
+        let Reason { count, examples } = &site.skipped[PART_NOT_LISTED];
+        assert_eq!((*count, examples.len()), (5, 4));
+        assert_eq!(examples[..3], ["https://cdn.kz", "http://cdn.kz:81", "https://other.kz"]);
     }
 
     #[test]

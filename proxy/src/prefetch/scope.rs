@@ -11,6 +11,7 @@ use url::Url;
 use super::budget::SiteId;
 use super::journal::Role;
 use super::plan::TOO_DEEP;
+use super::report::PART_NOT_LISTED;
 
 /// Redirects in a row that are followed (promise 15; RFC 9309 §2.3.1.2 asks for at least five).
 pub(super) const REDIRECTS_MAX: u8 = 5;
@@ -107,7 +108,9 @@ impl Scope {
         if step.redirects > REDIRECTS_MAX {
             return Err("too-many-redirects");
         }
-        let planned = self.plan(step.url)?;
+        let planned = self.plan(step.url).map_err(|why| {
+            if why == "host-not-listed" && step.role == Role::Requisite { PART_NOT_LISTED } else { why }
+        })?;
         let permit = planned.permit();
         let site = permit.site();
         let id = self.id(site.name()).ok_or("other-site")?;

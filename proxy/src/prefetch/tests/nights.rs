@@ -93,7 +93,7 @@ async fn nothing_outside_the_list_is_asked_for() {
             Reply::Page(
                 "<a href=http://evil.kz/><a href=http://a.kz:81/><a href=/refused/x><a href=/never-stored/x>\
                  <a href=http://b.kz/><img src=http://b.kz/i.png><img src=https://s.kz/i.png><a rel=nofollow href=/n>\
-                 <a href=/out><a href=http://127.0.0.1/>"
+                 <a href=/out><a href=http://127.0.0.1/><img src=http://cdn.kz/i.png?pupil=7><img src=http://cdn.kz/j.png>"
                     .into(),
             ),
         ),
@@ -106,7 +106,10 @@ async fn nothing_outside_the_list_is_asked_for() {
     assert_eq!(stack.stored(), ["http://a.kz/", "http://a.kz/out", "http://b.kz/i.png"]);
     let asked = stack.asked();
     assert!(
-        !asked.iter().any(|url| url.contains("evil") || url.contains("127.0.0.1") || url.contains("s.kz")),
+        !asked.iter().any(|url| url.contains("evil")
+            || url.contains("cdn")
+            || url.contains("127.0.0.1")
+            || url.contains("s.kz")),
         "{asked:?}"
     );
     assert_eq!(
@@ -117,6 +120,7 @@ async fn nothing_outside_the_list_is_asked_for() {
             ("nofollow", 1),
             ("not-http", 1),
             ("other-site", 1),
+            ("part-not-listed", 2),
             ("port-not-listed", 1),
             ("refused-by-rule", 1),
             ("spliced", 1),
