@@ -257,6 +257,8 @@ fn a_night_by_hand_and_a_day_without_the_portal() {
     assert_eq!(portal.asked.load(Ordering::SeqCst), 3, "the day came from the box");
     let status = told(folder.path(), &["status"]);
     assert!(status.contains("serves 1 site") && status.contains("3 pages"), "{status}");
+    let status: serde_json::Value = serde_json::from_str(&told(folder.path(), &["status", "--json"])).unwrap();
+    assert!(status["sites"] == 1 && status["doors"].is_array(), "{status}");
     let ledger: serde_json::Value = serde_json::from_str(&told(folder.path(), &["ledger", "--json"])).unwrap();
     assert_eq!(ledger["all"]["hit"]["requests"], 12);
     assert!(told(folder.path(), &["ledger", "--hours"]).contains("12 requests"));

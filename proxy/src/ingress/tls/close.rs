@@ -78,6 +78,7 @@ mod tests {
         let mut told = Vec::new();
         client.read_to_end(&mut told).await.unwrap();
         assert_eq!(told, [21, 3, 3, 0, 2, 2, 50]);
+        client.write_all(&[7]).await.unwrap(); // a socket that was reset would not take it
         drop(client);
         closing.await.unwrap();
     }
