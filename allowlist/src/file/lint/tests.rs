@@ -133,7 +133,7 @@ fn names_that_the_ca_cannot_cover_are_told_with_what_to_run() {
         (everything.clone(), names(&["a.kz", "bulaq.internal"]), vec![("b.kz", issue), ("*.b.kz", issue)]),
         (names(&["a.kz"]), names(&["a.kz"]), vec![("b.kz", init), ("*.b.kz", init)]),
         (names(&["a.kz"]), names(&[]), vec![("a.kz", issue), ("*.a.kz", issue), ("b.kz", init), ("*.b.kz", init)]),
-        (everything.clone(), None, vec![("a.kz", issue)]),
+        (everything, None, vec![("a.kz", issue)]),
         (None, None, vec![("a.kz", init)]),
     ] {
         let evidence = Evidence { ca: Some(CaNames { root, intermediate }), ..Evidence::default() };
