@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use tokio::process::Command;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::bridge;
 use super::rules::{LISTED_MAX, TABLE};
 use super::{HTTP_PORT, HTTPS_PORT, RouterOptions};
 use crate::origin::Origin;
@@ -69,6 +71,12 @@ pub(crate) async fn keep(
     origin: Origin,
     shutdown: Shutdown,
 ) {
+    for interface in bridge::losing(&options.interfaces, Path::new("/")) {
+        tracing::warn!(
+            %interface,
+            "connections from this bridge will hang, for the kernel calls the rules within it; turn that off: sysctl -w net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0"
+        );
+    }
     let resolved = Notify::new();
     let resolving = resolve_the_list(Arc::clone(&allowlist), origin.clone(), &resolved);
     let renewing = renew(&options, &allowlist, &origin, &resolved);

@@ -6,6 +6,7 @@
 //! it, resolves it itself, and compares: `destination` has the rule. `rules` writes what makes the kernel hand over
 //! connections, `keeper` what makes it stop when the box does not serve.
 
+mod bridge;
 mod destination;
 pub(crate) mod keeper;
 mod rules;
