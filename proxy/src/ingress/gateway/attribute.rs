@@ -6,7 +6,7 @@ use super::fields::Purpose;
 
 /// What stands where an image of a host outside the list stood: a grey card, so that a reader sees that something is
 /// missing and the page keeps its shape. Nothing is fetched for it.
-pub(super) const CARD: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 64 48'%3E%3Cpath fill='%23e5e7eb' stroke='%239ca3af' d='M1 1h62v46H1z'/%3E%3Cpath stroke='%239ca3af' stroke-width='3' d='M24 16l16 16m0-16L24 32'/%3E%3C/svg%3E";
+pub(super) const CARD: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' width='64' height='48' viewBox='0 0 64 48'%3E%3Cpath fill='%23e5e7eb' stroke='%239ca3af' d='M1 1h62v46H1z'/%3E%3Cpath stroke='%239ca3af' stroke-width='3' d='M24 16l16 16m0-16L24 32'/%3E%3C/svg%3E";
 
 /// What an attribute's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ mod connects;
 mod devices;
 mod ending;
 mod floods;
+mod gateway;
 mod hellos;
 mod https;
 mod misdirected;
