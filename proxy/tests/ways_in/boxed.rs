@@ -2,15 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use serde_json::Value;
 
-use super::net::{BOX, MANAGED, Machine, RESOLVER};
-use super::process::{Lines, Started};
+use super::net::{BOX, MANAGED, Machine, RESOLVER, WEB};
+use super::process::{Lines, PATIENCE, Started, run};
 use super::web::{LESSON, MEDIA, SPLICED};
 
 /// What the district's CA is called in a certificate viewer, at its beginning.
 pub const OUR_CA: &str = "Bulaq lesson cache";
+
+/// What locks the root's key.
+const PASSPHRASE: &str = "a passphrase for one test";
 
 /// A box that serves until it is dropped.
 pub struct Boxed {
@@ -33,6 +37,7 @@ impl Boxed {
             "data = \"data\"\n[listen]\nhttp = [\"{BOX}:80\"]\nhttps = [\"{BOX}:443\"]\nforward = [\"{BOX}:3128\"]\n\
              stop-timeout = \"1 s\"\n\
              [store]\nsize = \"64 MiB\"\nkeep-free = \"0 B\"\nreserve = \"0 B\"\n[night]\nwindow = \"off\"\n\
+             [dns]\nlisten = [\"{BOX}\"]\nupstreams = [\"{RESOLVER}\"]\n[router]\nhttp = [\"127.0.0.1:8080\"]\nhttps = [\"127.0.0.1:8443\"]\ninterfaces = [\"lan\"]\n\
              [log]\nlevel = \"debug\"\n[trust]\nnetworks = [\"{MANAGED}\"]\n\
              [origin]\ndns-servers = [\"{RESOLVER}\"]\n\
              [origin.extra-roots]\nlesson = \"public-root.pem\"\nbank = \"public-root.pem\"\n{more}"
@@ -43,6 +48,11 @@ impl Boxed {
              [[site]]\nname = \"bank\"\nhosts = [\"{SPLICED}\"]\ntls = \"splice\"\n"
         );
         std::fs::write(folder.join("allowlist.toml"), list).unwrap();
+        for step in [["ca", "init"], ["ca", "issue"]] {
+            let made = program(machine, folder).args(step).env("BULAQ_CA_PASSPHRASE", PASSPHRASE).output();
+            let made = made.expect("bulaq was built for this test");
+            assert!(made.status.success(), "{step:?}: {}", String::from_utf8_lossy(&made.stderr));
+        }
         let mut process = Started::new(
             program(machine, folder).arg("serve").stdout(Stdio::null()).stderr(Stdio::piped()),
             "bulaq was built for this test",
@@ -50,6 +60,24 @@ impl Boxed {
         let mut log = Lines::of(process.child.stderr.take().expect("a pipe"));
         log.wait_for("open doors", |line| line.contains("proxy is open").then_some(()));
         Self { process, log, folder: folder.to_owned(), machine: machine.clone() }
+    }
+
+    /// Puts the rules in place by which a router hands connections over, and waits until the box has found its sites.
+    pub fn route(&mut self) {
+        let (is_well, said) = run(self.machine.command("sh").args(["-c", &self.command(&["router", "rules"])]), "sh");
+        assert!(is_well, "this test wants nft (apt-get install nftables): {said}");
+        self.log.wait_for("rules that hand connections over", |line| {
+            line.contains("the router's rules hand connections to the box").then_some(())
+        });
+        let end = Instant::now() + PATIENCE;
+        while !self.machine.run("nft list table inet bulaq").is_ok_and(|table| table.contains(&WEB.to_string())) {
+            assert!(Instant::now() < end, "the box does not tell the rules where its sites are");
+        }
+    }
+
+    /// The box's own key and intermediate certificate: what a thief of the box has.
+    pub fn stolen(&self) -> String {
+        std::fs::read_to_string(self.folder.join("data/ca/box.pem")).unwrap()
     }
 
     /// The district's root, for devices.

@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -111,8 +111,14 @@ impl Machine {
 
     /// Tells its programs that these names are at `address`, as an entry in a school's DNS does.
     pub fn knows(&self, names: &[&str], address: Ipv4Addr) {
+        self.knows_each(&names.iter().map(|name| (address, *name)).collect::<Vec<_>>());
+    }
+
+    /// The same for several addresses.
+    pub fn knows_each(&self, names: &[(Ipv4Addr, &str)]) {
         fs::create_dir_all(self.0.etc()).unwrap();
-        fs::write(self.0.etc().join("hosts"), format!("127.0.0.1 localhost\n{address} {}\n", names.join(" "))).unwrap();
+        let lines: String = names.iter().map(|(address, name)| format!("{address} {name}\n")).collect();
+        fs::write(self.0.etc().join("hosts"), format!("127.0.0.1 localhost\n{lines}")).unwrap();
     }
 
     /// Does something on a thread that stands there. A socket stays where it was made.
@@ -166,6 +172,9 @@ impl Town {
         school.ip(&format!("address add {BOX}/24 dev lan"));
         school.ip("link set lan up");
         school.inside(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1")).unwrap();
+        // Where the module is loaded, what crosses a bridge would meet the router's rules before it is routed.
+        let bridged = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+        school.inside(|| if Path::new(bridged).exists() { fs::write(bridged, "0") } else { Ok(()) }).unwrap();
         school.resolve_by(RESOLVER);
         Self { web, school, prefix, devices: 0 }
     }

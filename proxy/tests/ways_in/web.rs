@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData};
 use rustls::server::ResolvesServerCertUsingSni;
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -143,6 +143,13 @@ impl Web {
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 
+    /// A server at another address that shows these certificates, and says who it pretends to be.
+    pub fn pretend(&self, at: SocketAddr, tls: TlsAcceptor) {
+        let listener = self.machine.listen(at);
+        listener.set_nonblocking(true).unwrap();
+        self.serving.lock().unwrap().push(self.runtime.spawn(serve(listener, Some(tls), Arc::default())));
+    }
+
     /// All sites answer.
     pub fn up(&self) {
         let mut serving = self.serving.lock().unwrap();
@@ -167,7 +174,15 @@ impl Web {
     }
 }
 
-fn leaf_params(names: &[&str]) -> CertificateParams {
+/// A server that shows to everybody what stands under `chain[0]`.
+pub fn shows(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> TlsAcceptor {
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap()))
+}
+
+pub fn leaf_params(names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
     params.distinguished_name.push(DnType::CommonName, "a site of the test");
