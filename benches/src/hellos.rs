@@ -82,6 +82,7 @@ pub(crate) async fn measure(program: &Path, options: &Options) -> anyhow::Result
 
 /// Handshakes of four clients, one after the other; the 99th percentile of their times in milliseconds. None may fail.
 async fn others(identity: &Identity, door: SocketAddr, count: u32) -> anyhow::Result<f64> {
+    tls::ask(&identity.client(KINDS[0])?, door).await?;
     let mut tasks = JoinSet::new();
     for _ in 0..4 {
         let client = identity.client(KINDS[0])?;

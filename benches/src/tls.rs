@@ -12,7 +12,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
@@ -20,6 +20,9 @@ use crate::boxed::HOST;
 
 /// The longest that one handshake may take. Longer than any wait that is measured.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The most of an answer that is read.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// One certificate and its key, P-256, for both servers, and whom the clients trust for it.
 pub(crate) struct Identity {
@@ -85,6 +88,22 @@ fn write_key(path: &Path, pem: &str) -> anyhow::Result<()> {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(pem.as_bytes())?;
     Ok(())
+}
+
+/// One connection with a request, whose answer does not matter. A device that only shakes hands looks like an app that
+/// pins its certificate, and the box would lead it to the site itself from then on; one that has asked for something does
+/// not, for ten minutes.
+pub(crate) async fn ask(client: &TlsConnector, door: SocketAddr) -> anyhow::Result<()> {
+    let asking = async {
+        let mut stream = client.connect(ServerName::try_from(HOST)?, TcpStream::connect(door).await?).await?;
+        let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        let _ = stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await;
+        ensure!(answer.starts_with(b"HTTP/1.1 "), "no answer over TLS");
+        Ok(())
+    };
+    timeout(PATIENCE, asking).await.context("no answer in time")?
 }
 
 /// One connection: handshake, farewell both ways, end. How long it took to the end of the handshake.
