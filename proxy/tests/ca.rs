@@ -257,3 +257,116 @@ fn what_the_box_itself_makes_is_accepted_by_all_and_quickly_made() {
     // A built release takes a tenth of it. The bound is for a busy machine and still far below what a class would feel.
     assert!(each < Duration::from_millis(20), "{each:?}");
 }
+
+// ---- The commands, as a technician types them ----
+
+fn bulaq(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bulaq"));
+    command.current_dir(folder).env_remove("BULAQ_CONFIG").env_remove("BULAQ_CA_PASSPHRASE").args(arguments);
+    run(&mut command)
+}
+
+fn done(folder: &Path, arguments: &[&str]) -> String {
+    let output = bulaq(folder, arguments);
+    assert!(output.status.success(), "bulaq {arguments:?}: {}", text(&output));
+    text(&output)
+}
+
+fn refused(folder: &Path, arguments: &[&str]) -> String {
+    let output = bulaq(folder, arguments);
+    assert!(!output.status.success(), "bulaq {arguments:?} was not refused: {}", text(&output));
+    text(&output)
+}
+
+#[test]
+fn a_district_makes_a_root_and_a_box_works_under_it() {
+    let district = tempfile::tempdir().unwrap();
+    let school = tempfile::tempdir().unwrap();
+    std::fs::write(district.path().join("allowlist.toml"), LIST).unwrap();
+    std::fs::write(district.path().join("words"), "four short plain words\n").unwrap();
+    std::fs::write(district.path().join("short"), "short\n").unwrap();
+    std::fs::write(school.path().join("allowlist.toml"), LIST).unwrap();
+    std::fs::write(school.path().join("bulaq.toml"), "data = \"data\"\n").unwrap();
+
+    let said = refused(district.path(), &["ca", "init", "--passphrase-file", "words"]);
+    assert!(said.contains("--allowlist") && said.contains("--names"), "{said}");
+    let init = ["ca", "init", "--allowlist", "allowlist.toml", "--names", "media.kz", "--passphrase-file"];
+    let said = refused(district.path(), &[&init[..], &["short"]].concat());
+    assert!(said.contains("fewer than 12 characters"), "{said}");
+    assert!(!district.path().join("bulaq-ca").exists(), "nothing was made");
+    let said = done(district.path(), &[&init[..], &["words"]].concat());
+    assert!(said.contains("bulaq.internal, lessons.kz, media.kz") && said.contains("Keep this folder off the boxes"));
+    let fingerprint = said.lines().find_map(|line| line.trim().strip_prefix("fingerprint ")).unwrap().trim();
+    let fingerprint = fingerprint.split_whitespace().next().unwrap();
+    let root = district.path().join("bulaq-ca/root.pem");
+    let by_openssl = run(Command::new("openssl").args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(&root));
+    assert!(text(&by_openssl).trim().ends_with(&format!("={fingerprint}")), "{}", text(&by_openssl));
+    let mut opened = Command::new("openssl");
+    opened.args(["pkey", "-noout", "-in", "bulaq-ca/root.key.pem", "-passin", "file:words"]);
+    succeeds(opened.current_dir(district.path()));
+    assert!(refused(district.path(), &[&init[..], &["words"]].concat()).contains("is not replaced"));
+
+    let carried = school.path().join("request.pem");
+    done(school.path(), &["ca", "request", "--out", "request.pem"]);
+    let carried = carried.to_str().unwrap();
+    let issue = ["ca", "issue", "--request", carried, "--passphrase-file"];
+    assert!(refused(district.path(), &[&issue[..], &["short"]].concat()).contains("not the passphrase"));
+    done(district.path(), &[&issue[..], &["words", "--days", "60"]].concat());
+    let said = done(school.path(), &["ca", "install", "request.issued.pem"]);
+    assert!(said.contains(fingerprint) && said.contains("Compare with the district's paper"), "{said}");
+    assert!(!school.path().join("data/ca/root.key.pem").exists());
+
+    let shown: serde_json::Value = serde_json::from_str(&done(school.path(), &["ca", "show", "--json"])).unwrap();
+    assert_eq!((&shown["root"]["key"], &shown["root"]["sha256"]), (&"absent".into(), &fingerprint.into()));
+    assert_eq!(shown["intermediate"]["names"], serde_json::json!(["bulaq.internal", "lessons.kz"]));
+    assert_eq!(shown["intermediate"]["days_left"], 59);
+    assert_eq!(shown["findings"], serde_json::json!([]));
+    let said = done(school.path(), &["ca", "show"]);
+    assert!(said.contains("vouch as a web server for bulaq.internal, lessons.kz and names below"), "{said}");
+
+    // An allowlist that grows past the certificates: covered by the root, and not.
+    let grown = LIST.replace("\"lessons.kz\"", "\"lessons.kz\", \"media.kz\", \"new.kz\"");
+    std::fs::write(school.path().join("allowlist.toml"), grown).unwrap();
+    let said = done(school.path(), &["ca", "show"]);
+    assert!(said.contains("before the allowlist named media.kz") && said.contains("does not cover new.kz"), "{said}");
+
+    for platform in ["windows", "apple", "android", "firefox", "chromeos", "linux"] {
+        done(school.path(), &["ca", "export", "--for", platform, "--out", platform]);
+        let readme = std::fs::read_to_string(school.path().join(platform).join("README.txt")).unwrap();
+        assert!(readme.contains(&fingerprint[..48]), "{platform}: {readme}");
+    }
+    let mut script = Command::new("sh");
+    script.args(["-n", "linux/install.sh"]).current_dir(school.path());
+    succeeds(&mut script);
+    let pem = done(school.path(), &["ca", "export", "--for", "linux", "--out", "-"]);
+    assert_eq!(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap(), CertificateDer::from_pem_file(root).unwrap());
+}
+
+#[test]
+fn a_single_school_keeps_the_root_on_the_box_and_locks_an_old_one() {
+    let school = tempfile::tempdir().unwrap();
+    std::fs::write(school.path().join("allowlist.toml"), LIST).unwrap();
+    std::fs::write(school.path().join("bulaq.toml"), "data = \"data\"\n").unwrap();
+    std::fs::write(school.path().join("words"), "four short plain words\n").unwrap();
+    assert!(refused(school.path(), &["ca", "show"]).contains("`bulaq ca init` makes one"));
+    let said = done(school.path(), &["ca", "init", "--passphrase-file", "words"]);
+    assert!(said.contains("Keep the passphrase away from the box"), "{said}");
+    // As a box from before keys were locked had it.
+    let key = school.path().join("data/ca/root.key.pem");
+    let mut unlock = Command::new("openssl");
+    unlock.args(["pkey", "-in", "data/ca/root.key.pem", "-passin", "file:words", "-out", "plain.pem"]);
+    succeeds(unlock.current_dir(school.path()));
+    std::fs::copy(school.path().join("plain.pem"), &key).unwrap();
+    assert!(std::fs::read_to_string(&key).unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
+    assert!(done(school.path(), &["ca", "show"]).contains("WITHOUT a passphrase"));
+
+    let said = done(school.path(), &["ca", "issue", "--passphrase-file", "words"]);
+    assert!(said.contains("is locked with the passphrase now") && said.contains("It is in place"), "{said}");
+    assert!(std::fs::read_to_string(&key).unwrap().starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+    assert!(done(school.path(), &["ca", "show"]).contains("89 days left"));
+    done(school.path(), &["ca", "issue", "--passphrase-file", "words"]);
+
+    let mut open = Command::new("chmod");
+    succeeds(open.args(["644", "data/ca/box.pem"]).current_dir(school.path()));
+    assert!(refused(school.path(), &["ca", "show"]).contains("chmod 600 "));
+}
