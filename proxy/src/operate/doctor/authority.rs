@@ -15,7 +15,7 @@ pub(super) enum Facts {
     /// A file of it cannot be used: the room's own words, which say what to do.
     Unusable(String),
     /// How it stands, the days until nothing is signed any more, and where the root's key is.
-    Stands { standing: Standing, days_left: Option<u64>, root_key: RootKey },
+    Stands { standing: Box<Standing>, days_left: Option<u64>, root_key: RootKey },
 }
 
 /// Reads the CA's folder. Nothing is unlocked.
@@ -23,7 +23,9 @@ pub(super) fn gather(config: &Config, list: &Allowlist, clock: &Clock) -> Facts 
     let (folder, now) = (config.data.join("ca"), clock.now());
     let read = Standing::read(&folder, list, now).and_then(|standing| Ok((standing, ca::root_key(&folder)?)));
     match read {
-        Ok((standing, root_key)) => Facts::Stands { days_left: standing.days_left(now), standing, root_key },
+        Ok((standing, root_key)) => {
+            Facts::Stands { days_left: standing.days_left(now), standing: Box::new(standing), root_key }
+        }
         Err(error) => Facts::Unusable(error.to_string()),
     }
 }
@@ -78,7 +80,7 @@ mod tests {
     #[test]
     fn each_way_in_which_a_ca_stands_is_told() {
         let stands = |findings: Vec<ca::Finding>, days_left, root_key| Facts::Stands {
-            standing: Standing { root: None, intermediate: None, findings },
+            standing: Box::new(Standing { root: None, intermediate: None, findings }),
             days_left,
             root_key,
         };

@@ -15,6 +15,12 @@ use crate::portal::{names, probe};
 
 const CHECK: &str = "doors";
 
+/// The kind of the doors at which a router hands connections over.
+const ROUTER: &str = "router";
+
+/// What the system calls the process of the box.
+const PROGRAM: &str = "bulaq";
+
 /// Longest wait for a door of this machine to open and to answer. It is no further away than this process.
 const DOOR_WAIT: Duration = Duration::from_secs(3);
 
@@ -56,17 +62,35 @@ pub(super) enum Is {
 
 /// Knocks at every door, or tries to open it when no box serves.
 pub(super) async fn gather(options: &IngressOptions, is_serving: bool) -> Vec<Door> {
-    let doors = [("http", &options.http), ("https", &options.https), ("forward", &options.forward)];
+    let router = &options.router;
+    let doors = [
+        ("http", &options.http),
+        ("https", &options.https),
+        ("forward", &options.forward),
+        (ROUTER, &router.http),
+        (ROUTER, &router.https),
+    ];
     let doors = doors.iter().flat_map(|(kind, addresses)| addresses.iter().map(|address| (*kind, *address)));
     let looked = doors.map(|(kind, address)| async move {
         let is = match (address.port(), is_serving) {
             (0, _) => Is::Chosen,
+            (_, true) if kind == ROUTER => behind_the_router(address),
             (_, true) => knock(kind, address).await,
             (_, false) => try_to_open(address),
         };
         Door { kind, address, is }
     });
     futures_util::future::join_all(looked).await
+}
+
+/// How a door of the router's is while the box serves. Nobody may come to it but by the router, so nobody knocks: it is
+/// enough that the box has the port.
+fn behind_the_router(address: SocketAddr) -> Is {
+    match try_to_open(address) {
+        Is::Free => Is::Shut,
+        Is::Foreign(owner) if owner.as_deref().is_none_or(|owner| owner == PROGRAM) => Is::Ours,
+        other => other,
+    }
 }
 
 /// Where a client on this machine reaches a door.
@@ -184,6 +208,7 @@ fn judge_one(Door { kind, address, is }: &Door) -> Finding {
 mod tests {
     use super::super::State;
     use super::*;
+    use crate::ingress::transparent::RouterOptions;
 
     fn options(http: SocketAddr) -> IngressOptions {
         IngressOptions { http: vec![http], ..IngressOptions::default() }
@@ -206,6 +231,12 @@ mod tests {
         assert!(matches!(gather(&options(taken), true).await[0].is, Is::Shut));
         assert!(matches!(gather(&options("192.0.2.1:8080".parse().unwrap()), false).await[0].is, Is::NotOurs));
         assert!(matches!(gather(&options(any()), false).await[0].is, Is::Chosen));
+
+        let router = RouterOptions { https: vec![taken], ..RouterOptions::default() };
+        let behind = IngressOptions { router, ..IngressOptions::default() };
+        assert!(matches!(gather(&behind, true).await[0].is, Is::Shut));
+        let _other = TcpListener::bind(taken).unwrap();
+        assert!(matches!(gather(&behind, true).await[0].is, Is::Foreign(Some(_))), "this test is not the box");
     }
 
     #[tokio::test]
