@@ -53,6 +53,17 @@ fn the_start_page_shows_who_trusts_the_district() {
     assert_learns("proved", &other.visit(&lesson), OUR_CA);
 }
 
+/// A device, the address at which it opens the page, the code that it must show, and what may fail on the page.
+struct Case<'a> {
+    name: &'a str,
+    device: &'a Machine,
+    has_root: bool,
+    more: &'a [&'a str],
+    address: &'a str,
+    code: &'a str,
+    is_expected: &'a dyn Fn(&str) -> bool,
+}
+
 #[test]
 fn a_device_finds_out_how_it_reaches_the_box() {
     let mut school = School::open("");
@@ -62,14 +73,45 @@ fn a_device_finds_out_how_it_reaches_the_box() {
     let by_address = format!("http://{BOX}");
     // What a browser says of a name that does not exist, and of a site that has no such page.
     let is_lost = |failed: &str| !failed.contains("Content Security Policy");
-    type Expected<'a> = &'a dyn Fn(&str) -> bool;
-    let cases: [(&str, &Machine, bool, &[&str], &str, &str, Expected<'_>); 4] = [
-        ("trusts", &by_name, true, &[], "http://bulaq.internal", "N1 T1 L1:2/2 C1 W1d", &|_| false),
-        ("lacks-the-root", &by_name, false, &[], &by_address, "N1 T0 L1:2/2 C1 W1d", &without_root),
-        ("proxy", &by_proxy, true, &[BY_PROXY], "http://bulaq.internal", "N1 T1 L1:2/2 C1 W1p", &|_| false),
-        ("astray", &astray, true, &[], &by_address, "N0 Tx Lx:0/2 C1 W1d", &is_lost),
+    let cases = [
+        Case {
+            name: "trusts",
+            device: &by_name,
+            has_root: true,
+            more: &[],
+            address: "http://bulaq.internal",
+            code: "N1 T1 L1:2/2 C1 W1d",
+            is_expected: &|_| false,
+        },
+        Case {
+            name: "lacks-the-root",
+            device: &by_name,
+            has_root: false,
+            more: &[],
+            address: &by_address,
+            code: "N1 T0 L1:2/2 C1 W1d",
+            is_expected: &without_root,
+        },
+        Case {
+            name: "proxy",
+            device: &by_proxy,
+            has_root: true,
+            more: &[BY_PROXY],
+            address: "http://bulaq.internal",
+            code: "N1 T1 L1:2/2 C1 W1p",
+            is_expected: &|_| false,
+        },
+        Case {
+            name: "astray",
+            device: &astray,
+            has_root: true,
+            more: &[],
+            address: &by_address,
+            code: "N0 Tx Lx:0/2 C1 W1d",
+            is_expected: &is_lost,
+        },
     ];
-    for (name, device, has_root, more, address, code, is_expected) in cases {
+    for Case { name, device, has_root, more, address, code, is_expected } in cases {
         let mut browser = browser(&school, device, name, has_root, more);
         for (language, width) in [("kk", 360), ("ru", 1200), ("en", 360), ("kk", 1200)] {
             browser.resize(width);

@@ -1,15 +1,17 @@
 //! The doors: is somebody behind each, is it this box, and could it be opened if it is not?
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
+use hickory_resolver::proto::rr::RecordType;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Finding;
+use super::dns_question::{Said, ask};
 use crate::ingress::IngressOptions;
 use crate::portal::{names, probe};
 
@@ -17,6 +19,9 @@ const CHECK: &str = "doors";
 
 /// The kind of the doors at which a router hands connections over.
 const ROUTER: &str = "router";
+
+/// The kind of the addresses at which the box answers DNS.
+const DNS: &str = "dns";
 
 /// What the system calls the process of the box.
 const PROGRAM: &str = "bulaq";
@@ -60,8 +65,8 @@ pub(super) enum Is {
     Other(String),
 }
 
-/// Knocks at every door, or tries to open it when no box serves.
-pub(super) async fn gather(options: &IngressOptions, is_serving: bool) -> Vec<Door> {
+/// Knocks at every door, or tries to open it when no box serves. `resolvers` are where the box answers DNS.
+pub(super) async fn gather(options: &IngressOptions, resolvers: &[SocketAddr], is_serving: bool) -> Vec<Door> {
     let router = &options.router;
     let doors = [
         ("http", &options.http),
@@ -71,10 +76,13 @@ pub(super) async fn gather(options: &IngressOptions, is_serving: bool) -> Vec<Do
         (ROUTER, &router.https),
     ];
     let doors = doors.iter().flat_map(|(kind, addresses)| addresses.iter().map(|address| (*kind, *address)));
+    let doors = doors.chain(resolvers.iter().map(|address| (DNS, *address)));
     let looked = doors.map(|(kind, address)| async move {
         let is = match (address.port(), is_serving) {
             (0, _) => Is::Chosen,
             (_, true) if kind == ROUTER => behind_the_router(address),
+            (_, true) if kind == DNS => ask_resolver(address).await,
+            (_, false) if kind == DNS => try_to_open_for_dns(address),
             (_, true) => knock(kind, address).await,
             (_, false) => try_to_open(address),
         };
@@ -90,6 +98,23 @@ fn behind_the_router(address: SocketAddr) -> Is {
         Is::Free => Is::Shut,
         Is::Foreign(owner) if owner.as_deref().is_none_or(|owner| owner == PROGRAM) => Is::Ours,
         other => other,
+    }
+}
+
+/// How the resolver is while the box serves: it answers for the box's own name.
+async fn ask_resolver(address: SocketAddr) -> Is {
+    match ask(reachable(address), names::box_name().as_str(), RecordType::A).await {
+        Said::Silence => Is::Shut,
+        Said::Failed | Said::NoSuchName => Is::Foreign(owner(address.port())),
+        Said::Records(_) | Said::NoData => Is::Ours,
+    }
+}
+
+/// DNS is asked over UDP and TCP; the system counts their ports apart.
+fn try_to_open_for_dns(address: SocketAddr) -> Is {
+    match UdpSocket::bind(address) {
+        Ok(_) => try_to_open(address),
+        Err(error) => why_not(&error, address),
     }
 }
 
@@ -129,12 +154,16 @@ async fn knock(kind: &'static str, address: SocketAddr) -> Is {
 fn try_to_open(address: SocketAddr) -> Is {
     match TcpListener::bind(address) {
         Ok(_) => Is::Free,
-        Err(error) => match error.kind() {
-            io::ErrorKind::AddrInUse => Is::Foreign(owner(address.port())),
-            io::ErrorKind::PermissionDenied => Is::NoRight,
-            io::ErrorKind::AddrNotAvailable => Is::NotOurs,
-            _ => Is::Other(error.to_string()),
-        },
+        Err(error) => why_not(&error, address),
+    }
+}
+
+fn why_not(error: &io::Error, address: SocketAddr) -> Is {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Is::Foreign(owner(address.port())),
+        io::ErrorKind::PermissionDenied => Is::NoRight,
+        io::ErrorKind::AddrNotAvailable => Is::NotOurs,
+        _ => Is::Other(error.to_string()),
     }
 }
 
@@ -222,21 +251,32 @@ mod tests {
     async fn a_door_is_free_foreign_shut_or_not_of_this_machine() {
         let other = TcpListener::bind(any()).unwrap();
         let taken = other.local_addr().unwrap();
-        let found = gather(&options(taken), false).await;
+        let found = gather(&options(taken), &[], false).await;
         let Is::Foreign(Some(owner)) = &found[0].is else { panic!("{found:?}") };
         let ours = std::fs::read_to_string("/proc/self/comm").unwrap();
         assert_eq!(owner, ours.trim(), "a process sees its own sockets");
         drop(other);
-        assert!(matches!(gather(&options(taken), false).await[0].is, Is::Free));
-        assert!(matches!(gather(&options(taken), true).await[0].is, Is::Shut));
-        assert!(matches!(gather(&options("192.0.2.1:8080".parse().unwrap()), false).await[0].is, Is::NotOurs));
-        assert!(matches!(gather(&options(any()), false).await[0].is, Is::Chosen));
+        assert!(matches!(gather(&options(taken), &[], false).await[0].is, Is::Free));
+        assert!(matches!(gather(&options(taken), &[], true).await[0].is, Is::Shut));
+        assert!(matches!(gather(&options("192.0.2.1:8080".parse().unwrap()), &[], false).await[0].is, Is::NotOurs));
+        assert!(matches!(gather(&options(any()), &[], false).await[0].is, Is::Chosen));
 
         let router = RouterOptions { https: vec![taken], ..RouterOptions::default() };
         let behind = IngressOptions { router, ..IngressOptions::default() };
-        assert!(matches!(gather(&behind, true).await[0].is, Is::Shut));
+        assert!(matches!(gather(&behind, &[], true).await[0].is, Is::Shut));
         let _other = TcpListener::bind(taken).unwrap();
-        assert!(matches!(gather(&behind, true).await[0].is, Is::Foreign(Some(_))), "this test is not the box");
+        assert!(matches!(gather(&behind, &[], true).await[0].is, Is::Foreign(Some(_))), "this test is not the box");
+    }
+
+    #[tokio::test]
+    async fn the_resolvers_door_is_asked() {
+        let other = UdpSocket::bind(any()).unwrap();
+        let taken = other.local_addr().unwrap();
+        let found = gather(&IngressOptions::default(), &[taken], false).await;
+        assert!(matches!(found[0].is, Is::Foreign(_)), "UDP is taken though TCP is free: {found:?}");
+        drop(other);
+        assert!(matches!(gather(&IngressOptions::default(), &[taken], false).await[0].is, Is::Free));
+        assert!(matches!(gather(&IngressOptions::default(), &[taken], true).await[0].is, Is::Shut));
     }
 
     #[tokio::test]
@@ -251,7 +291,7 @@ mod tests {
                 assert!(seen[..read].starts_with(b"GET /here.json HTTP/1.1\r\nHost: bulaq.internal\r\n"));
                 stream.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{words}").as_bytes()).await.unwrap();
             });
-            let found = gather(&options(address), true).await;
+            let found = gather(&options(address), &[], true).await;
             assert_eq!(matches!(found[0].is, Is::Ours), is_ours, "{found:?}");
             answers.await.unwrap();
         }

@@ -97,7 +97,7 @@ pub async fn examine(config: &Config, scope: &Scope, clock: &Clock) -> Vec<Findi
         findings
     };
     let names = async { names::judge(&names::gather(&scope.name_servers, &allowlist, config).await) };
-    let doors = async { doors::judge(&doors::gather(&config.ingress, is_serving).await) };
+    let doors = async { doors::judge(&doors::gather(&config.ingress, &config.dns.listen, is_serving).await) };
     let files = {
         let (config, allowlist, clock) = (config.clone(), allowlist.clone(), clock.clone());
         async move {

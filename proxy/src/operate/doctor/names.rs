@@ -158,6 +158,7 @@ async fn ask_server(address: SocketAddr, sample: &Sample, config: &Config) -> Se
 fn is_of_this_box(address: IpAddr, config: &Config) -> bool {
     let listed = [&config.ingress.http, &config.ingress.https, &config.ingress.forward];
     listed.iter().any(|door| door.iter().any(|door| door.ip() == address))
+        || config.dns.answers.contains(&address)
         || (!address.is_unspecified() && UdpSocket::bind((address, 0)).is_ok())
 }
 
