@@ -67,6 +67,12 @@ pub enum CaError {
         /// How many.
         names: usize,
     },
+    /// A name below which others register theirs.
+    #[error("{name} is no name of a site: strangers can register names below it; name the sites themselves")]
+    PublicSuffix {
+        /// The name.
+        name: HostName,
+    },
     /// Nothing to vouch for.
     #[error("there is no name to vouch for: no site is set to tls = \"terminate\", or the root covers none of them")]
     NoNames,

@@ -364,6 +364,9 @@ fn check_scope(scope: &Scope) -> Result<(), CaError> {
     match scope.len() {
         0 => Err(CaError::NoNames),
         names if names > NAMES_MAX => Err(CaError::TooManyNames { names }),
-        _ => Ok(()),
+        _ => match scope.names().find(|name| name.is_public_suffix() && !name.is_local()) {
+            Some(name) => Err(CaError::PublicSuffix { name: name.clone() }),
+            None => Ok(()),
+        },
     }
 }

@@ -188,7 +188,7 @@ fn a_stolen_intermediate_and_even_a_stolen_root_vouch_for_no_other_name() {
             ("bank.kz", false),
             ("notlessons.kz", false),
             ("kz", false),
-            ("internal", false),
+            ("localhost", true),
         ] {
             let (leaf, _) = mint::leaf(&ca.leaf_key, &name(host), issuer, validity, today()).unwrap();
             let chain: Vec<_> = std::iter::once(leaf).chain(above.clone()).collect();
@@ -257,6 +257,27 @@ fn more_names_than_constraints_hold_are_refused() {
     let refused = Ca::make_throwaway(folder.path(), &list(&names), Clock::held(today()));
     assert!(matches!(refused, Err(CaError::TooManyNames { names: 501 })));
     assert!(matches!(throwaway(folder.path(), &Scope::default(), today()), Err(CaError::NoNames)));
+}
+
+#[test]
+fn no_root_is_made_for_a_whole_country() {
+    let folder = tempfile::tempdir().unwrap();
+    for (host, is_taken) in [
+        ("kz", false),
+        ("com", false),
+        ("gov.kz", false),
+        ("co.uk", false),
+        ("localhost", true),
+        ("lessons.kz", true),
+        ("lessons.gov.kz", true),
+        ("bulaq.internal", true),
+    ] {
+        let scope = Scope::new([name(host)].into_iter());
+        let made = throwaway(&folder.path().join(host), &scope, today());
+        assert_eq!(made.is_ok(), is_taken, "{host}: {made:?}");
+        assert_eq!(matches!(made, Err(CaError::PublicSuffix { .. })), !is_taken, "{host}");
+        assert_eq!(folder.path().join(host).exists(), is_taken, "nothing is left behind");
+    }
 }
 
 // ---- Making and installing ----

@@ -114,5 +114,5 @@ fn told(scope: &Scope) -> String {
 }
 
 fn say(label: &str, text: impl std::fmt::Display) -> std::io::Result<()> {
-    say_line(format_args!("  {label:<12}{text}"))
+    say_line(format_args!("  {label:<14}{text}"))
 }
