@@ -390,10 +390,20 @@ async fn a_broken_answer_is_broken_for_http2_clients_too() {
 
 #[tokio::test]
 async fn a_tunnel_leads_to_a_listed_host_and_nowhere_else() {
-    let (origin, bulaq) = start(|seen| response("200 OK", "", seen.target())).await;
+    let origin = Origin::start(|seen| response("200 OK", "", seen.target())).await;
+    // A port that the list names may speak what it likes; at the port of https, TLS alone is taken for the site.
+    let list = allowlist(&[HOST, &format!("{HOST}:8080")], "");
+    let bulaq = Bulaq::start(list, &[HOST], origin.address, |_| {}).await;
     let mut client = Client::connect(bulaq.forward).await;
-    client.send(format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n")).await;
+    client.send(format!("CONNECT {HOST}:8080 HTTP/1.1\r\nHost: {HOST}:8080\r\n\r\n")).await;
     assert_eq!(client.head_only().await.status, 200);
     assert_eq!(client.get(HOST, "/inside", "").await.text(), "/inside");
     assert_eq!(origin.connections(), 1);
+
+    let mut client = Client::connect(bulaq.forward).await;
+    client.send(format!("CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n")).await;
+    assert_eq!(client.head_only().await.status, 200);
+    client.send(format!("GET /inside HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await;
+    assert!(client.is_ended().await, "no TLS");
+    assert_eq!(origin.seen().len(), 1, "and the origin heard nothing of it");
 }
