@@ -32,7 +32,7 @@ fn config(folder: &Path, https: SocketAddr, identity: &Identity) -> String {
          http {{ access_log off; client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;\n\
          uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;\n\
          server {{ listen {https} ssl http2 backlog=1024; ssl_certificate {certificate}; ssl_certificate_key {key};\n\
-         ssl_protocols TLSv1.2 TLSv1.3; ssl_ecdh_curve X25519; ssl_session_tickets on; ssl_session_cache off; return 204; }} }}\n",
+         ssl_protocols TLSv1.2 TLSv1.3; ssl_ecdh_curve X25519:prime256v1; ssl_session_tickets on; ssl_session_cache off; return 204; }} }}\n",
         if rustix::process::getuid().is_root() { "user root;\n" } else { "" },
     )
 }

@@ -66,10 +66,11 @@ impl Identity {
         Ok(identity)
     }
 
-    /// A client of one kind, with a memory for tickets of its own. It offers X25519 alone, which both servers have.
+    /// A client of one kind, with a memory for tickets of its own. It offers X25519 first,
+    /// which both servers take, and P-256, without which TLS 1.2 has no use for a key on it.
     pub(crate) fn client(&self, kind: Kind) -> anyhow::Result<TlsConnector> {
         let provider = rustls::crypto::CryptoProvider {
-            kx_groups: vec![aws_lc_rs::kx_group::X25519],
+            kx_groups: vec![aws_lc_rs::kx_group::X25519, aws_lc_rs::kx_group::SECP256R1],
             ..aws_lc_rs::default_provider()
         };
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
