@@ -4,12 +4,7 @@
 //! resolvers are the real ones. Wants root (for the namespaces), `ip`, Chromium, Firefox and `certutil`, and says what is
 //! missing; `.ci/test` installs them. What is asserted is what a browser's own certificate viewer and network log say.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "one program in several files; a test that cannot go on stops"
-)]
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "one program in several files; a test that cannot go on stops")]
 
 #[path = "ways_in/boxed.rs"]
 mod boxed;

@@ -35,7 +35,6 @@ pub struct Loaded {
     pub address: String,
     /// Who signed for it, as the browser's certificate viewer says; empty without TLS.
     pub issuer: String,
-    pub protocol: String,
 }
 
 /// What became of a visit.
@@ -191,7 +190,6 @@ fn read(events: &[Value]) -> (Vec<Loaded>, Vec<String>) {
                     status: response["status"].as_u64().unwrap_or_default(),
                     address: text(&response["remoteIPAddress"]),
                     issuer: text(&response["securityDetails"]["issuer"]),
-                    protocol: text(&response["protocol"]),
                 });
             }
             Some("Log.entryAdded") => failed.push(text(&params["entry"]["text"])),
