@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ pub(crate) struct Activity {
     requests: AtomicU32,
     /// Wraps; only whether it moved matters.
     progress: AtomicU32,
+    is_tunnel: AtomicBool,
     /// What is to be written before the answer to the present request.
     interim: Arc<InterimQueue>,
 }
@@ -49,6 +50,16 @@ impl Activity {
     /// Some content moved.
     pub(crate) fn moved(&self) {
         self.progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The connection has become a tunnel, which has its own limit. Only now: that a client has asked for one, behind
+    /// requests whose answers it does not take, ends no wait.
+    pub(crate) fn becomes_tunnel(&self) {
+        self.is_tunnel.store(true, Ordering::Release);
+    }
+
+    fn is_tunnel(&self) -> bool {
+        self.is_tunnel.load(Ordering::Acquire)
     }
 
     /// The interim responses of this connection.
@@ -96,12 +107,10 @@ impl Waits {
         Self { head: limits.head_wait(), idle: limits.idle(), write: limits.write_wait() }
     }
 
-    /// None for a tunnel, which has its own limit.
-    fn of(self, phase: Phase) -> Option<Duration> {
+    fn of(self, phase: Phase) -> Duration {
         match phase {
-            Phase::First | Phase::Head | Phase::Content => Some(self.head),
-            Phase::Between | Phase::Http2 => Some(self.idle),
-            Phase::Tunnel => None,
+            Phase::First | Phase::Head | Phase::Content => self.head,
+            Phase::Between | Phase::Http2 | Phase::Tunnel => self.idle,
         }
     }
 }
@@ -149,11 +158,11 @@ impl<I> Guarded<I> {
 
     /// While nothing can be read: whether that has lasted too long.
     fn poll_read_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let phase = self.framing.phase();
-        let Some(wait) = self.waits.of(phase) else {
-            self.read_timer.disarm();
+        if self.activity.is_tunnel() {
             return Poll::Pending;
-        };
+        }
+        let phase = self.framing.phase();
+        let wait = self.waits.of(phase);
         if self.reading.0 != phase {
             self.read_timer.disarm();
         }
@@ -189,7 +198,7 @@ impl<I> Guarded<I> {
 
     /// While nothing can be written: whether that has lasted too long.
     fn poll_write_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.framing.phase() == Phase::Tunnel {
+        if self.activity.is_tunnel() {
             return Poll::Pending;
         }
         self.write_timer.arm(self.waits.write);
@@ -407,6 +416,30 @@ mod tests {
         let end = guarded.write_all(&[0; 4096]).await.unwrap_err();
         assert_eq!((end.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, Limits::default().write_wait_s));
         drop(client);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_tunnel_that_is_open_may_be_quiet() {
+        let Limits { idle_s: idle, write_wait_s: write, .. } = Limits::default();
+        let requests = b"GET /1 HTTP/1.1\r\n\r\nCONNECT a.kz:443 HTTP/1.1\r\n\r\n";
+        let cut = Err(io::ErrorKind::TimedOut);
+        assert_eq!(waits_after(&[requests]).await, (idle, cut), "one that is not granted");
+        for is_busy in [true, false] {
+            let (mut client, mut guarded, activity) = guarded();
+            client.write_all(requests).await.unwrap();
+            assert_eq!(guarded.read(&mut [0; 1024]).await.unwrap(), requests.len());
+            let _busy = is_busy.then(|| activity.begin());
+            let start = Instant::now();
+            let end = guarded.write_all(&[0; 4096]).await.unwrap_err();
+            assert_eq!((end.kind(), start.elapsed().as_secs()), (io::ErrorKind::TimedOut, write), "{is_busy}");
+        }
+        let (mut client, mut guarded, activity) = guarded();
+        client.write_all(requests).await.unwrap();
+        assert_eq!(guarded.read(&mut [0; 1024]).await.unwrap(), requests.len());
+        activity.becomes_tunnel();
+        let day = Duration::from_secs(24 * 60 * 60);
+        assert!(tokio::time::timeout(day, guarded.read(&mut [0; 64])).await.is_err(), "its limit is the tunnel's own");
+        assert!(tokio::time::timeout(day, guarded.write_all(&[0; 4096])).await.is_err());
     }
 
     #[tokio::test]

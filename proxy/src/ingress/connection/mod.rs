@@ -150,7 +150,7 @@ where
             response
         }
         Ok(Admitted::Tunnel { host, port }) => match connect(&behind, caller.peer, &host, port).await {
-            Ok(connected) => open_tunnel(behind, connected, upgrade, arrival, caller),
+            Ok(connected) => open_tunnel(behind, connected, upgrade, activity, arrival, caller),
             Err(turned) => turned_away(turned, version),
         },
         Err(turned) => turned_away(turned, version),
@@ -213,6 +213,7 @@ fn open_tunnel<S, D>(
     behind: Arc<Behind<S, D>>,
     connected: Connected,
     upgrade: Option<OnUpgrade>,
+    activity: Arc<Activity>,
     arrival: Arrival,
     caller: Caller,
 ) -> Response<ResponseBody>
@@ -222,7 +223,7 @@ where
 {
     let tasks = behind.tasks.clone();
     let cut = behind.cut.clone();
-    let tunnel = in_tunnel(behind, connected, upgrade, arrival, caller);
+    let tunnel = in_tunnel(behind, connected, upgrade, activity, arrival, caller);
     tasks.spawn(async move {
         tokio::select! {
             () = tunnel => {}
@@ -237,6 +238,7 @@ fn in_tunnel<S, D>(
     behind: Arc<Behind<S, D>>,
     connected: Connected,
     upgrade: Option<OnUpgrade>,
+    activity: Arc<Activity>,
     arrival: Arrival,
     caller: Caller,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>>
@@ -248,6 +250,7 @@ where
         let Some(upgrade) = upgrade else { return };
         match upgrade.await {
             Ok(client) => {
+                activity.becomes_tunnel();
                 tls::serve_connected(behind, TokioIo::new(client), arrival, caller, connected).await;
             }
             Err(error) => tracing::debug!(error = %error, "a client left before its tunnel was open"),
