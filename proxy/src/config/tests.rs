@@ -212,6 +212,22 @@ fn a_resolver_needs_others_and_never_itself() {
 }
 
 #[test]
+fn a_resolver_at_an_address_outside_clients_is_a_warning() {
+    let text = "[dns]\nlisten = [\"192.168.10.5\", \"2001:db8:20::5\"]\nupstreams = \"192.0.2.53\"\n";
+    let told = |clients: &str| {
+        let warnings = parse(&format!("{clients}{text}")).unwrap().warnings;
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(""),
+        [
+            "bulaq.toml:2:10: `dns.listen` has 2001:db8:20::5, which is not in `clients`: devices of its network get no answers there"
+        ]
+    );
+    assert!(told("clients = [\"192.168.0.0/16\", \"2001:db8:20::/48\"]\n").is_empty());
+}
+
+#[test]
 fn status_says_who_sees_where_a_page_came_from() {
     let networks = |text: &str| {
         let operators = parse(text).unwrap().config.ingress.operators;

@@ -54,7 +54,7 @@ pub use self::trust::{Trust, TrustOptions};
 pub use self::tunnel::{Dial, OnTunnel, TunnelReceipt};
 
 use self::limits::OutOfRange;
-use self::places::{Place, Places};
+use self::places::{PerClient, Place, Places};
 use self::transparent::{Mode, RouterOptions};
 use crate::ca::Certificates;
 use crate::request::{RequestBody, ResponseBody};
@@ -297,7 +297,7 @@ impl<S, D> Behind<S, D> {
             doors,
             tls,
             http: connection::http(&limits),
-            places: Places::new(connections_max(&limits), limits.connections_per_client_max),
+            places: Places::new(connections_max(&limits), PerClient::new(limits.connections_per_client_max)),
             limits,
             operators,
             purgers,

@@ -30,6 +30,7 @@ pub(super) fn dns(section: &Section<'_, '_>, doors: &IngressOptions, origin: &mu
     if !options.listen.is_empty() {
         check(section, &options, origin);
         tell_of_doors(section, doors);
+        tell_of_clients(section, &options, doors);
         if origin.dns_servers.is_empty() {
             let plain = |upstream: &Upstream| !matches!(upstream, Upstream::Tls { .. });
             origin.dns_servers = options.upstreams.iter().filter(|up| plain(up)).map(Upstream::address).collect();
@@ -115,5 +116,16 @@ fn tell_of_doors(section: &Section<'_, '_>, doors: &IngressOptions) {
             let help = format!("open that door, or let the firewall redirect port {port} to it");
             section.report().warning(&section.span("listen"), message, "no door", Some(help));
         }
+    }
+}
+
+/// A device takes an address of the same network to ask by, and strangers are refused.
+fn tell_of_clients(section: &Section<'_, '_>, options: &DnsOptions, doors: &IngressOptions) {
+    for ip in options.listen.iter().map(SocketAddr::ip).filter(|ip| !doors.clients.has(*ip)) {
+        let message =
+            format!("`dns.listen` has {ip}, which is not in `clients`: devices of its network get no answers there");
+        let help = "add your school's own network to `clients`, beside those that are there: a list of yours replaces the \
+                    default";
+        section.report().warning(&section.span("listen"), message, "refuses its neighbours", Some(help.to_owned()));
     }
 }

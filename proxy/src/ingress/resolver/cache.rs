@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{RData, Record};
+use hickory_proto::rr::{RData, Record, RecordType};
 use moka::sync::Cache;
 
 use super::message::{Content, Question};
@@ -59,9 +59,9 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    /// An answer of `bytes` bytes that has come now.
-    pub(super) fn new(content: Content, bytes: usize, at: SystemTime) -> Self {
-        let lasts = lifetime(&content);
+    /// An answer of `bytes` bytes that has come now, to a question for records of this type.
+    pub(super) fn new(content: Content, kind: RecordType, bytes: usize, at: SystemTime) -> Self {
+        let lasts = lifetime(&content, kind);
         Self { content, at, lasts, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) }
     }
 
@@ -92,10 +92,12 @@ fn seconds(time: Duration) -> u32 {
 }
 
 /// How long an answer may be given again: the shortest of its records' times (RFC 2181 §5.2), and of its SOA when it says
-/// no (RFC 2308 §5). Without an SOA a no is not kept.
-fn lifetime(content: &Content) -> Duration {
+/// no (RFC 2308 §5). An alias without a record of the type that was asked for is a no too (RFC 2308 §2.2). Without an SOA
+/// a no is not kept.
+fn lifetime(content: &Content, kind: RecordType) -> Duration {
     let shortest = |records: &[Record]| records.iter().map(|record| record.ttl).min();
-    let is_no = content.answers.is_empty() || content.code == ResponseCode::NXDomain;
+    let is_no =
+        content.code == ResponseCode::NXDomain || !content.answers.iter().any(|record| record.record_type() == kind);
     match content.code {
         ResponseCode::NoError | ResponseCode::NXDomain if is_no => {
             let soa = content.authorities.iter().find_map(|record| match &record.data {
@@ -153,7 +155,7 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use hickory_proto::rr::Name;
-    use hickory_proto::rr::rdata::{A, SOA};
+    use hickory_proto::rr::rdata::{A, CNAME, SOA};
 
     use super::*;
 
@@ -163,6 +165,10 @@ mod tests {
 
     fn a(ttl: u32) -> Record {
         Record::from_rdata(name(), ttl, RData::A(A::new(192, 0, 2, 1)))
+    }
+
+    fn alias(ttl: u32) -> Record {
+        Record::from_rdata(name(), ttl, RData::CNAME(CNAME(name())))
     }
 
     fn soa(ttl: u32, minimum: u32) -> Record {
@@ -178,13 +184,18 @@ mod tests {
             (yes, vec![a(u32::MAX)], vec![], 3600),
             (yes, vec![], vec![soa(600, 50)], 50),
             (yes, vec![], vec![soa(40, 900)], 40),
+            (yes, vec![alias(3000)], vec![soa(600, 50)], 50),
+            (yes, vec![alias(3000)], vec![soa(86400, 86400)], 300),
+            (yes, vec![alias(10)], vec![soa(600, 600)], 10),
+            (yes, vec![alias(3000)], vec![], 0),
+            (yes, vec![alias(3000), a(600)], vec![], 600),
             (no, vec![], vec![soa(86400, 86400)], 300),
             (no, vec![a(10)], vec![soa(600, 600)], 10),
             (no, vec![], vec![], 0),
             (failed, vec![], vec![], 3),
         ] {
             let content = Content { answers, authorities, ..Content::code(code) };
-            assert_eq!(lifetime(&content).as_secs(), expected, "{content:?}");
+            assert_eq!(lifetime(&content, RecordType::A).as_secs(), expected, "{content:?}");
         }
     }
 
@@ -192,7 +203,7 @@ mod tests {
     fn times_to_live_go_down_and_never_up() {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         let content = Content { answers: vec![a(100)], ..Content::code(ResponseCode::NoError) };
-        let stored = Stored::new(content, 40, start);
+        let stored = Stored::new(content, RecordType::A, 40, start);
         let ttl = |after: u64, most: u64| {
             let content = stored.content(start + Duration::from_secs(after), Duration::from_secs(most));
             content.map(|content| content.answers[0].ttl)

@@ -46,6 +46,6 @@ counts! {
     not_answered,
     /// No DNS, or of another kind than a question.
     malformed,
-    /// Let go because too many wait already.
+    /// Let go because too many wait already, in all or of one client.
     busy,
 }

@@ -43,6 +43,7 @@ use self::plan::{DNAME, Facts, Forwarding, Plan};
 use self::rate::{Rate, Share};
 use self::upstream::Upstreams;
 use super::Clients;
+use super::places::{Held, PerClient};
 use crate::clock::Clock;
 
 /// Questions that the school's resolvers are asked at one time. Each has a socket.
@@ -50,6 +51,10 @@ const ASKED_MAX: usize = 256;
 
 /// Clients that wait for an answer at one time: a school's first minute, many of them for the same.
 const WAITING_MAX: usize = 2048;
+
+/// The part of these that one client may have, so that who asks for names that nobody answers keeps nobody else waiting.
+/// Who may ask for more has as much more.
+const PARTS: u64 = 8;
 
 /// What the resolver is made of.
 pub struct Parts {
@@ -88,7 +93,9 @@ pub struct Resolver {
     /// What is being asked; whoever wants the same waits for it.
     flights: Mutex<HashMap<Key, watch::Receiver<Option<Arc<Stored>>>>>,
     asked: Arc<Semaphore>,
+    asked_for: PerClient,
     waiting: Arc<Semaphore>,
+    waiting_of: PerClient,
     counters: Counters,
 }
 
@@ -108,7 +115,8 @@ enum Step {
 struct Waiting {
     question: Question,
     forwarding: Forwarding,
-    _place: OwnedSemaphorePermit,
+    peer: IpAddr,
+    _place: (OwnedSemaphorePermit, Held),
 }
 
 impl Resolver {
@@ -122,6 +130,7 @@ impl Resolver {
                 IpAddr::V6(address) => v6.push(address),
             }
         }
+        let part_of = |all: usize| part_of(all, options.queries_per_s);
         Self {
             v4,
             v6,
@@ -137,7 +146,9 @@ impl Resolver {
             upstreams: Upstreams::new(options.upstreams, tls),
             flights: Mutex::default(),
             asked: Arc::new(Semaphore::new(ASKED_MAX)),
+            asked_for: part_of(ASKED_MAX),
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            waiting_of: part_of(WAITING_MAX),
             counters: Counters::default(),
         }
     }
@@ -160,7 +171,8 @@ impl Resolver {
     /// What can be said at once.
     fn at_once(&self, bytes: &[u8], transport: Transport, peer: IpAddr) -> Step {
         self.counters.queries();
-        let share = self.rate.take(peer, Instant::now());
+        let (is_client, now) = (self.clients.has(peer), Instant::now());
+        let share = if is_client { self.rate.take(peer, now) } else { self.rate.take_of_strangers(now) };
         if share != Share::Within {
             self.counters.too_many();
             return match (share, transport) {
@@ -183,14 +195,14 @@ impl Resolver {
                 return Step::Close;
             }
         };
-        if !self.clients.has(peer) {
+        if !is_client {
             self.counters.not_clients();
             return Step::Reply(question.reply(&refused()));
         }
-        self.planned(question)
+        self.planned(question, peer)
     }
 
-    fn planned(&self, question: Question) -> Step {
+    fn planned(&self, question: Question, peer: IpAddr) -> Step {
         let list = self.list.load();
         let facts = Facts {
             list: &list,
@@ -230,7 +242,7 @@ impl Resolver {
                 self.counters.not_answered();
                 refused()
             }
-            Plan::Forward(forwarding) => return self.known(question, forwarding),
+            Plan::Forward(forwarding) => return self.known(question, forwarding, peer),
         };
         Step::Reply(question.reply(&content))
     }
@@ -250,14 +262,15 @@ impl Resolver {
     }
 
     /// Out of memory, if it is there; else it must be asked for.
-    fn known(&self, question: Question, forwarding: Forwarding) -> Step {
+    fn known(&self, question: Question, forwarding: Forwarding, peer: IpAddr) -> Step {
         if let Some(content) = self.answers.find(&Key::of(&question), self.clock.now(), self.ttl_max(forwarding)) {
             self.counters.cached();
             return Step::Reply(question.reply(&self.as_forwarded(content, &question, forwarding)));
         }
-        match Arc::clone(&self.waiting).try_acquire_owned() {
-            Ok(place) => Step::Ask(Waiting { question, forwarding, _place: place }),
-            Err(_) => {
+        let place = || Some((Arc::clone(&self.waiting).try_acquire_owned().ok()?, self.waiting_of.hold(peer)?));
+        match place() {
+            Some(place) => Step::Ask(Waiting { question, forwarding, peer, _place: place }),
+            None => {
                 self.counters.busy();
                 Step::Reply(question.reply(&Content::code(ResponseCode::ServFail)))
             }
@@ -282,16 +295,12 @@ impl Resolver {
 
     /// Asks, or waits for the answer to who asked the same before.
     async fn ask(self: &Arc<Self>, waiting: Waiting) -> Vec<u8> {
-        let Waiting { question, forwarding, _place } = waiting;
+        let Waiting { question, forwarding, peer, _place } = waiting;
         let key = Key::of(&question);
-        let flight = match self.flight(&key, &question) {
-            Some(flight) => flight,
-            None => {
-                self.counters.busy();
-                return question.reply(&Content::code(ResponseCode::ServFail));
-            }
+        let Some(mut flight) = self.flight(&key, &question, peer) else {
+            self.counters.busy();
+            return question.reply(&Content::code(ResponseCode::ServFail));
         };
-        let mut flight = flight;
         let content = match flight.wait_for(Option::is_some).await {
             Ok(stored) => match stored.as_ref() {
                 Some(stored) => stored.fresh(self.ttl_max(forwarding)),
@@ -303,13 +312,19 @@ impl Resolver {
         question.reply(&self.as_forwarded(content, &question, forwarding))
     }
 
-    fn flight(self: &Arc<Self>, key: &Key, question: &Question) -> Option<watch::Receiver<Option<Arc<Stored>>>> {
+    /// The flight that is under way, or a new one; None when there are too many, in all or of this client.
+    fn flight(
+        self: &Arc<Self>,
+        key: &Key,
+        question: &Question,
+        peer: IpAddr,
+    ) -> Option<watch::Receiver<Option<Arc<Stored>>>> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(key) {
             self.counters.cached();
             return Some(flight.clone());
         }
-        let place = Arc::clone(&self.asked).try_acquire_owned().ok()?;
+        let place = (Arc::clone(&self.asked).try_acquire_owned().ok()?, self.asked_for.hold(peer)?);
         let (landed, flight) = watch::channel(None);
         flights.insert(key.clone(), flight.clone());
         // The question is asked to its end whether or not who asked it first is still there.
@@ -324,7 +339,7 @@ struct Lead {
     resolver: Arc<Resolver>,
     key: Key,
     landed: watch::Sender<Option<Arc<Stored>>>,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Held),
 }
 
 impl Lead {
@@ -340,7 +355,7 @@ impl Lead {
                 (Content::code(ResponseCode::ServFail).because(ExtendedError::NoReachableAuthority), 0)
             }
         };
-        let stored = Arc::new(Stored::new(content, bytes, resolver.clock.now()));
+        let stored = Arc::new(Stored::new(content, question.kind(), bytes, resolver.clock.now()));
         resolver.answers.keep(self.key.clone(), &stored);
         self.landed.send_replace(Some(stored));
     }
@@ -350,6 +365,13 @@ impl Drop for Lead {
     fn drop(&mut self) {
         self.resolver.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
+}
+
+/// One client's part of `all`, and half of them for an IPv6 network.
+fn part_of(all: usize, queries_per_s: u64) -> PerClient {
+    let all = all as u64;
+    let each = (all / PARTS).saturating_mul(queries_per_s.div_ceil(QUERIES_PER_S.default)).min(all);
+    PerClient::by_address(each, all / 2)
 }
 
 fn refused() -> Content {

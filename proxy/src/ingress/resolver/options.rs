@@ -24,8 +24,8 @@ pub const TTL: Bounds<Duration> =
 /// school uses within their times to live.
 pub const CACHE_BYTES: Bounds<u64> = Bounds { min: 1 << 20, default: 8 << 20, max: 256 << 20 };
 
-/// Questions that one client (an IPv4 address, an IPv6 /64) may ask in a second. A page asks some tens at once; the most
-/// is for a name server of the school that asks for everybody.
+/// Questions that one client (an address) may ask in a second. A page asks some tens at once; the most is for a name server
+/// of the school that asks for everybody.
 pub const QUERIES_PER_S: Bounds<u64> = Bounds { min: 10, default: 200, max: 100_000 };
 
 /// The resolver's settings; it is off while `listen` is empty.

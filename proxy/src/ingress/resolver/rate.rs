@@ -2,17 +2,24 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::places::one_client;
 
-/// Clients that are remembered. Each costs some 60 bytes; a school has fewer, and an attacker who invents more shares
-/// one bucket with all others that came too late.
-const CLIENTS_MAX: usize = 8192;
+/// Buckets in a table. Each costs some 60 bytes; a school has fewer clients, and an attacker who invents more shares one
+/// bucket with all others that came too late.
+const BUCKETS_MAX: usize = 8192;
 
 /// How long a bucket takes to fill: what may come at once is this time's share.
 const BURST: Duration = Duration::from_secs(2);
+
+/// What an IPv6 /64 may ask, in shares of one client. All of a school may be in one /64, and of it one machine may use
+/// every address.
+const NETWORK_SHARES: f64 = 32.0;
+
+/// How often at most a full table is looked through for buckets that may go: each time costs as much as many questions.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Of the answers beyond a client's share, one in this many says "ask by TCP", where an address cannot be another's.
 const TRUNCATED_ONE_IN: u32 = 3;
@@ -21,8 +28,18 @@ const TRUNCATED_ONE_IN: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Rate {
     per_s: f64,
-    buckets: Mutex<HashMap<IpAddr, Bucket>>,
+    /// By IPv6 address.
+    addresses: Mutex<Table>,
+    /// By IPv4 address and IPv6 /64.
+    networks: Mutex<Table>,
     late: Mutex<Bucket>,
+    strangers: Mutex<Bucket>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    buckets: HashMap<IpAddr, Bucket>,
+    looked_through: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,34 +83,75 @@ impl Bucket {
     }
 }
 
+impl Table {
+    /// Takes from one bucket; None when there is no room for another.
+    fn take(&mut self, whose: IpAddr, per_s: f64, now: Instant) -> Option<Share> {
+        if !self.buckets.contains_key(&whose) && self.buckets.len() >= BUCKETS_MAX {
+            let has_looked = |at: Instant| now.saturating_duration_since(at) < LOOK_EVERY;
+            if self.looked_through.is_some_and(has_looked) {
+                return None;
+            }
+            self.forget(now);
+            if self.buckets.len() >= BUCKETS_MAX {
+                return None;
+            }
+        }
+        Some(self.buckets.entry(whose).or_insert_with(|| Bucket::full(per_s, now)).take(per_s, now))
+    }
+
+    /// Whoever has asked for nothing as long as a bucket fills is as good as new.
+    fn forget(&mut self, now: Instant) {
+        self.looked_through = Some(now);
+        self.buckets.retain(|_, bucket| now.saturating_duration_since(bucket.at) < BURST);
+    }
+}
+
 impl Rate {
     pub(super) fn new(per_s: u64, now: Instant) -> Self {
         let per_s = per_s as f64;
-        Self { per_s, buckets: Mutex::default(), late: Mutex::new(Bucket::full(per_s, now)) }
+        let bucket = || Mutex::new(Bucket::full(per_s, now));
+        Self { per_s, addresses: Mutex::default(), networks: Mutex::default(), late: bucket(), strangers: bucket() }
     }
 
-    /// Takes one question's share.
+    /// Takes one question's share of a client of the school.
     pub(super) fn take(&self, peer: IpAddr, now: Instant) -> Share {
-        let client = one_client(peer);
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if !buckets.contains_key(&client) && buckets.len() >= CLIENTS_MAX {
-            // Whoever has asked for nothing as long as a bucket fills is as good as new.
-            buckets.retain(|_, bucket| now.saturating_duration_since(bucket.at) < BURST);
-            if buckets.len() >= CLIENTS_MAX {
-                drop(buckets);
-                return self.late.lock().unwrap_or_else(PoisonError::into_inner).take(self.per_s, now);
-            }
+        let network = one_client(peer);
+        if network.is_ipv4() {
+            return self.take_of(network, self.per_s, now);
         }
-        buckets.entry(client).or_insert_with(|| Bucket::full(self.per_s, now)).take(self.per_s, now)
+        // Who comes too late for an own bucket has its network's.
+        match lock(&self.addresses).take(peer, self.per_s, now) {
+            Some(Share::Within) | None => self.take_of(network, self.per_s * NETWORK_SHARES, now),
+            Some(beyond) => beyond,
+        }
+    }
+
+    fn take_of(&self, network: IpAddr, per_s: f64, now: Instant) -> Share {
+        let share = lock(&self.networks).take(network, per_s, now);
+        share.unwrap_or_else(|| lock(&self.late).take(self.per_s, now))
+    }
+
+    /// Takes a question's share of all who are no clients; what they send may come from anybody, in any name.
+    pub(super) fn take_of_strangers(&self, now: Instant) -> Share {
+        match lock(&self.strangers).take(self.per_s, now) {
+            Share::Within => Share::Within,
+            Share::Truncated | Share::Beyond => Share::Beyond,
+        }
     }
 
     /// Forgets the clients that have been quiet.
     pub(super) fn forget(&self, now: Instant) {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets.retain(|_, bucket| now.saturating_duration_since(bucket.at) < BURST);
-        let room = buckets.len() * 2;
-        buckets.shrink_to(room);
+        for table in [&self.addresses, &self.networks] {
+            let mut table = lock(table);
+            table.forget(now);
+            let room = table.buckets.len() * 2;
+            table.buckets.shrink_to(room);
+        }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -121,13 +179,55 @@ mod tests {
     }
 
     #[test]
-    fn one_ipv6_network_is_one_client() {
+    fn devices_of_one_ipv6_network_have_a_share_each() {
         let start = Instant::now();
         let rate = Rate::new(10, start);
-        for n in 0..20 {
-            assert_eq!(rate.take(ip(&format!("2001:db8::{n:x}")), start), Share::Within);
+        let device = |n: u32| ip(&format!("2001:db8::{n:x}"));
+        for n in 0..32 {
+            for _ in 0..20 {
+                assert_eq!(rate.take(device(n), start), Share::Within, "device {n}");
+            }
+            assert_eq!(rate.take(device(n), start), Share::Beyond, "what is beyond its share takes nothing of others");
         }
-        assert_eq!(rate.take(ip("2001:db8::ffff"), start), Share::Beyond);
+        assert_eq!(rate.take(device(32), start), Share::Beyond, "their network's share");
+        assert_eq!(rate.take(ip("2001:db8:0:1::1"), start), Share::Within, "another network");
+    }
+
+    #[test]
+    fn invented_ipv6_addresses_cost_their_network_alone() {
+        let start = Instant::now();
+        let rate = Rate::new(100_000, start);
+        for n in 0..BUCKETS_MAX as u32 * 2 {
+            rate.take(ip(&format!("2001:db8::{n:x}")), start);
+        }
+        assert_eq!(rate.addresses.lock().unwrap().buckets.len(), BUCKETS_MAX);
+        let late = rate.late.lock().unwrap().tokens;
+        assert_eq!(rate.take(ip("2001:db8:0:1::1"), start), Share::Within);
+        assert_eq!(rate.late.lock().unwrap().tokens, late, "it has its own network's share");
+    }
+
+    #[test]
+    fn strangers_have_one_share_together_and_no_hint() {
+        let start = Instant::now();
+        let rate = Rate::new(10, start);
+        let shares: Vec<_> = (0..26).map(|_| rate.take_of_strangers(start)).collect();
+        assert!(shares[..20].iter().all(|share| *share == Share::Within));
+        assert!(shares[20..].iter().all(|share| *share == Share::Beyond));
+        assert_eq!(rate.take(ip("192.0.2.1"), start), Share::Within);
+    }
+
+    #[test]
+    fn a_full_table_is_looked_through_now_and_then() {
+        let start = Instant::now();
+        let mut table = Table::default();
+        for n in 0..BUCKETS_MAX as u32 {
+            table.take(IpAddr::from(n.to_be_bytes()), 10.0, start);
+        }
+        let mut newcomer = |at: Instant| table.take(ip("192.0.2.1"), 10.0, at);
+        assert_eq!(newcomer(start + BURST - LOOK_EVERY / 2), None, "all have asked just now");
+        assert_eq!(newcomer(start + BURST), None, "it has just been looked");
+        assert_eq!(newcomer(start + BURST + LOOK_EVERY / 2), Some(Share::Within));
+        assert_eq!(table.buckets.len(), 1);
     }
 
     #[test]
@@ -135,13 +235,13 @@ mod tests {
         let start = Instant::now();
         let rate = Rate::new(10, start);
         assert_eq!(rate.take(ip("192.0.2.1"), start), Share::Within);
-        for n in 0..CLIENTS_MAX as u32 * 2 {
+        for n in 0..BUCKETS_MAX as u32 * 2 {
             rate.take(IpAddr::from((0x0a00_0000 + n).to_be_bytes()), start);
         }
-        assert!(rate.buckets.lock().unwrap().len() <= CLIENTS_MAX);
+        assert!(rate.networks.lock().unwrap().buckets.len() <= BUCKETS_MAX);
         assert_eq!(rate.take(ip("192.0.2.1"), start), Share::Within);
         assert_ne!(rate.take(ip("172.16.0.1"), start), Share::Within, "the late ones' bucket is empty");
         rate.forget(start + BURST);
-        assert!(rate.buckets.lock().unwrap().is_empty());
+        assert!(rate.networks.lock().unwrap().buckets.is_empty());
     }
 }

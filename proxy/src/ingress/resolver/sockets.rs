@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::message::Transport;
 use super::{Resolver, Step};
-use crate::ingress::places::{Place, Places};
+use crate::ingress::places::{PerClient, Place, Places};
 use crate::ingress::{DoorKind, IngressError, explain, listener, transparent::Mode};
 
 /// What a question may have, in bytes: far more than one with every option. What is longer is cut, and so is malformed.
@@ -23,6 +23,9 @@ const CONNECTIONS_MAX: u64 = 256;
 
 /// Connections of one client at one time.
 const CONNECTIONS_PER_CLIENT_MAX: u64 = 16;
+
+/// Connections of one IPv6 network at one time: half of all are for others, whatever one machine does with its addresses.
+const CONNECTIONS_PER_NETWORK_MAX: u64 = CONNECTIONS_MAX / 2;
 
 /// How long a connection may be without a question, and a question or an answer under way (RFC 7766 §6.2.3).
 const IDLE: Duration = Duration::from_secs(10);
@@ -69,7 +72,7 @@ impl BoundResolver {
     /// Answers until `stop`. While the box drains it goes on, so that devices are told the way around it.
     pub async fn serve(self, resolver: Arc<Resolver>, stop: CancellationToken) {
         let tasks = TaskTracker::new();
-        let places = Arc::new(Places::new(CONNECTIONS_MAX, CONNECTIONS_PER_CLIENT_MAX));
+        let places = Arc::new(places());
         for (udp, tcp) in self.sockets {
             let (resolver_udp, resolver_tcp) = (Arc::clone(&resolver), Arc::clone(&resolver));
             let (stop_udp, stop_tcp) = (stop.clone(), stop.clone());
@@ -126,6 +129,10 @@ async fn answer_packets(resolver: Arc<Resolver>, socket: UdpSocket) {
 
 // ---- TCP ----
 
+fn places() -> Places {
+    Places::new(CONNECTIONS_MAX, PerClient::by_address(CONNECTIONS_PER_CLIENT_MAX, CONNECTIONS_PER_NETWORK_MAX))
+}
+
 async fn accept(resolver: Arc<Resolver>, listener: TcpListener, places: Arc<Places>, stop: CancellationToken) {
     loop {
         let free = places.free().await;
@@ -171,4 +178,24 @@ async fn read(stream: &mut TcpStream, into: &mut [u8]) -> Option<usize> {
     let into = into.get_mut(..length)?;
     stream.read_exact(into).await.ok()?;
     Some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn devices_of_one_ipv6_network_have_connections_each() {
+        let places = places();
+        let mut held = Vec::new();
+        for n in 0..=CONNECTIONS_PER_NETWORK_MAX {
+            let device = u16::try_from(n / CONNECTIONS_PER_CLIENT_MAX).unwrap();
+            let peer = [0xfd00, 0, 0, 0, 0, 0, 0, device].into();
+            let place = places.give(places.free().await, peer);
+            assert_eq!(place.is_some(), n < CONNECTIONS_PER_NETWORK_MAX, "connection {n}");
+            held.extend(place);
+        }
+        let other = [0xfd00, 0, 0, 1, 0, 0, 0, 1].into();
+        assert!(places.give(places.free().await, other).is_some(), "another network");
+    }
 }

@@ -34,10 +34,10 @@ struct Manner {
     lowers: bool,
     /// Sends a forged packet before each answer by UDP.
     forges: bool,
-    /// Says that it cannot.
-    fails: bool,
-    /// Says nothing by UDP.
-    is_silent: bool,
+    /// Says nothing but this.
+    says: Option<ResponseCode>,
+    /// Says nothing: by TCP the connection ends.
+    hangs_up: bool,
     /// Says AD.
     validates: bool,
 }
@@ -70,9 +70,6 @@ impl School {
             while let Ok((length, from)) = udp.recv_from(&mut packet).await {
                 count.fetch_add(1, Ordering::SeqCst);
                 drop(wait.acquire().await.unwrap());
-                if manner.is_silent {
-                    continue;
-                }
                 let mut answer = answered(&packet[..length], manner);
                 if manner.forges {
                     let mut forged = answer.clone();
@@ -119,6 +116,9 @@ async fn answer_stream(mut stream: impl AsyncRead + AsyncWrite + Unpin, manner: 
         let mut bytes = vec![0; length.into()];
         stream.read_exact(&mut bytes).await.unwrap();
         count.fetch_add(1, Ordering::SeqCst);
+        if manner.hangs_up {
+            return;
+        }
         let answer = answered(&bytes, manner).to_vec().unwrap();
         stream.write_all(&(answer.len() as u16).to_be_bytes()).await.unwrap();
         stream.write_all(&answer).await.unwrap();
@@ -137,8 +137,8 @@ fn answered(bytes: &[u8], manner: Manner) -> Message {
     if manner.lowers {
         answer.queries[0].name = query.name.to_lowercase();
     }
-    if manner.fails {
-        answer.metadata.response_code = ResponseCode::ServFail;
+    if let Some(code) = manner.says {
+        answer.metadata.response_code = code;
         return answer;
     }
     let name = query.name.to_lowercase().to_string();
@@ -413,22 +413,81 @@ async fn forged_answers_and_changed_letters_are_not_believed() {
 
 #[tokio::test]
 async fn the_next_resolver_answers_when_the_first_fails() {
-    let bad = School::start(Manner { fails: true, ..Manner::default() }).await;
+    let bad = School::start(Manner { says: Some(ResponseCode::ServFail), ..Manner::default() }).await;
     let good = School::start(Manner::default()).await;
     let running = run(vec![Upstream::Udp(bad.address), Upstream::Udp(good.address)], |_| ()).await;
     for name in ["one.kz.", "two.kz."] {
         let answer = running.udp(&question(name, RecordType::A)).await;
         assert_eq!(addresses(&answer), [format!("{name} 3000 203.0.113.7")]);
     }
-    assert_eq!((bad.asked().0, good.asked().0), (1, 2), "who failed is asked last for a while");
+    assert_eq!((bad.asked().0, good.asked().0), (2, 2), "a name that fails says nothing of the server");
 
     let running = run(udp(&bad), |_| ()).await;
     for _ in 0..2 {
         let answer = running.udp(&with_edns(question("one.kz.", RecordType::A), 1232, false)).await;
         assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
     }
-    assert_eq!(bad.asked().0, 4, "a failure is remembered for a moment");
+    assert_eq!(bad.asked().0, 5, "a failure is remembered for a moment");
     assert_eq!(running.resolver.counts().failed, 1);
+
+    let filter = School::start(Manner { says: Some(ResponseCode::Refused), ..Manner::default() }).await;
+    let good = School::start(Manner::default()).await;
+    let running = run(vec![Upstream::Udp(filter.address), Upstream::Udp(good.address)], |_| ()).await;
+    let answer = running.udp(&question("one.kz.", RecordType::A)).await;
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+    assert_eq!((filter.asked().0, good.asked().0), (1, 0), "nobody leads around a filter");
+}
+
+#[tokio::test]
+async fn a_resolver_is_ill_when_several_names_get_no_answer() {
+    let bad = School::start(Manner { hangs_up: true, ..Manner::default() }).await;
+    let good = School::start(Manner::default()).await;
+    let running = run(vec![Upstream::Tcp(bad.address), Upstream::Tcp(good.address)], |_| ()).await;
+    for (name, kind, asked) in [
+        ("one.kz.", RecordType::A, 1),
+        ("ONE.kz.", RecordType::AAAA, 2),
+        ("one.kz.", RecordType::HTTPS, 3),
+        ("two.kz.", RecordType::A, 4),
+        ("three.kz.", RecordType::A, 5),
+        ("four.kz.", RecordType::A, 5),
+    ] {
+        let answer = running.udp(&question(name, kind)).await;
+        assert_eq!(answer.metadata.response_code, ResponseCode::NoError, "{name}");
+        assert_eq!(bad.asked().1, asked, "{name} {kind}: after three names, not three questions");
+    }
+    assert_eq!(good.asked().1, 6);
+}
+
+#[tokio::test]
+async fn who_asks_for_names_that_nobody_answers_keeps_nobody_waiting() {
+    let school = School::start(Manner::default()).await;
+    school.gate.forget_permits(Semaphore::MAX_PERMITS);
+    let running = run(udp(&school), |parts| parts.options.queries_per_s = QUERIES_PER_S.default).await;
+    let greedy = UdpSocket::bind("127.0.0.2:0").await.unwrap();
+    for n in 0..40 {
+        let asked = question(&format!("silent-{n}.kz."), RecordType::A).to_vec().unwrap();
+        greedy.send_to(&asked, running.address).await.unwrap();
+    }
+    let counts = || running.resolver.counts();
+    while counts().forwarded + counts().busy < 40 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((counts().forwarded, counts().busy), (32, 8), "an eighth of all for one");
+    let mut packet = [0; 512];
+    for _ in 0..8 {
+        let length = greedy.recv(&mut packet).await.unwrap();
+        assert_eq!(Message::from_vec(&packet[..length]).unwrap().metadata.response_code, ResponseCode::ServFail);
+    }
+    let other = question("other.kz.", RecordType::A);
+    let asking = running.udp(&other);
+    let answering = async {
+        while counts().forwarded < 33 {
+            tokio::task::yield_now().await;
+        }
+        school.gate.add_permits(100);
+    };
+    let (answer, ()) = tokio::join!(asking, answering);
+    assert_eq!(addresses(&answer), ["other.kz. 3000 203.0.113.7"]);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 //! Against forged answers each question has a random number, a socket of its own and so a random port, and random
 //! letters (0x20) where the server gives them back; an answer counts only when all of it fits.
 
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -33,8 +35,12 @@ const ASK_WAIT: Duration = Duration::from_millis(4800);
 /// Servers that one question is put to; a single one is asked again.
 const ATTEMPTS_MAX: usize = 3;
 
-/// How long a server that did not answer is asked last.
+/// How long a server that does not answer is asked last.
 const ILL: Duration = Duration::from_secs(10);
+
+/// Names in a row without an answer, after which that is the server's fault: of one name it may be the name's own servers'.
+/// The next server may not know the school's own names, or not filter.
+const UNANSWERED_MAX: usize = 3;
 
 /// Packets by UDP that are looked at for one question: forged ones cost an attacker as much as us.
 const PACKETS_MAX: usize = 16;
@@ -89,12 +95,16 @@ pub(super) struct Upstreams {
     servers: Vec<Server>,
     tls: TlsConnector,
     started: Instant,
+    /// Makes numbers of names, others in each run.
+    numbers: RandomState,
 }
 
 struct Server {
     upstream: Upstream,
     /// Until when it is asked last, in milliseconds since the start.
     ill_until: AtomicU64,
+    /// Names that got no answer since the last that got one, as numbers; [`UNANSWERED_MAX`] at most.
+    unanswered: Mutex<HashSet<u64>>,
     changed_letters: AtomicU32,
     idle: Mutex<Vec<(Connection, Instant)>>,
 }
@@ -108,6 +118,7 @@ impl Upstreams {
         let server = |upstream| Server {
             upstream,
             ill_until: AtomicU64::new(0),
+            unanswered: Mutex::default(),
             changed_letters: AtomicU32::new(0),
             idle: Mutex::default(),
         };
@@ -115,10 +126,12 @@ impl Upstreams {
             servers: upstreams.into_iter().map(server).collect(),
             tls: TlsConnector::from(tls),
             started: Instant::now(),
+            numbers: RandomState::new(),
         }
     }
 
-    /// Puts a question to one server after the other until one answers.
+    /// Puts a question to one server after the other until one answers. REFUSED is an answer that stays: the next server
+    /// would only lead around a filter.
     pub(super) async fn ask(
         &self,
         query: &Query,
@@ -130,11 +143,19 @@ impl Upstreams {
             for server in self.in_order().cycle().take(ATTEMPTS_MAX) {
                 match self.ask_one(server, query, dnssec_ok, checking_disabled).await {
                     Ok(answered) => {
-                        server.ill_until.store(0, Ordering::Relaxed);
+                        server.has_answered();
                         return Ok(answered);
                     }
+                    Err(AskError::Code(code)) => {
+                        server.has_answered();
+                        last = AskError::Code(code);
+                        if code == ResponseCode::Refused {
+                            break;
+                        }
+                    }
                     Err(error) => {
-                        server.ill_until.store(self.millis() + ILL.as_millis() as u64, Ordering::Relaxed);
+                        let name = self.numbers.hash_one(query.name.to_lowercase());
+                        server.has_not_answered(name, self.millis());
                         last = error;
                     }
                 }
@@ -211,6 +232,22 @@ impl Upstreams {
 }
 
 impl Server {
+    fn has_answered(&self) {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.ill_until.store(0, Ordering::Relaxed);
+    }
+
+    /// Once it is ill, each further silence keeps it so until it answers.
+    fn has_not_answered(&self, name: u64, now: u64) {
+        let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+        if unanswered.len() < UNANSWERED_MAX {
+            unanswered.insert(name);
+        }
+        if unanswered.len() >= UNANSWERED_MAX {
+            self.ill_until.store(now + ILL.as_millis() as u64, Ordering::Relaxed);
+        }
+    }
+
     fn idle_connection(&self) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

@@ -107,7 +107,7 @@ fn without_socket() -> (tokio::io::DuplexStream, Arc<Seen>, JoinHandle<()>) {
         may_see_status: false,
         may_purge: false,
     };
-    let place = Places::new(1, 1);
+    let place = Places::new(1, PerClient::new(1));
     let serving = tokio::spawn(async move {
         let peer = [127, 0, 0, 1].into();
         let place = place.give(place.free().await, peer).unwrap();

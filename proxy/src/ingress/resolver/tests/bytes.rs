@@ -17,6 +17,37 @@ fn answer(resolver: &Resolver, bytes: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
+#[test]
+fn strangers_take_nothing_of_clients() {
+    let (mut parts, _, _) = parts(Vec::new());
+    parts.options.queries_per_s = 10;
+    let resolver = Resolver::new(parts);
+    let asked = question("lessons.kz.", RecordType::A).to_vec().unwrap();
+    let from = |peer: IpAddr| match resolver.at_once(&asked, Transport::Udp, peer) {
+        Step::Reply(reply) => Some(code_of(&reply)),
+        Step::Nothing | Step::Close | Step::Ask(_) => None,
+    };
+    let replies: Vec<_> = (0..10_000_u32).filter_map(|n| from(IpAddr::from((0xcb00_0000 + n).to_be_bytes()))).collect();
+    assert!((20..1_000).contains(&replies.len()), "one share for all of them: {}", replies.len());
+    assert!(replies.iter().all(|code| *code == ResponseCode::Refused));
+    assert_eq!(from([10, 0, 0, 7].into()), Some(ResponseCode::NoError));
+}
+
+#[test]
+fn one_client_does_not_wait_in_every_place() {
+    let (mut parts, _, _) = parts(Vec::new());
+    parts.options.queries_per_s = QUERIES_PER_S.default;
+    let resolver = Resolver::new(parts);
+    let asked = question("other.kz.", RecordType::A).to_vec().unwrap();
+    let from = |peer: [u8; 4]| resolver.at_once(&asked, Transport::Udp, peer.into());
+    let steps: Vec<_> = (0..300).map(|_| from([10, 0, 0, 7])).collect();
+    let waiting = steps.iter().filter(|step| matches!(step, Step::Ask(_))).count();
+    assert_eq!((waiting, resolver.counts().busy), (256, 44));
+    assert!(matches!(from([10, 0, 0, 8]), Step::Ask(_)));
+    drop(steps);
+    assert!(matches!(from([10, 0, 0, 7]), Step::Ask(_)), "places are given back");
+}
+
 fn code_of(reply: &[u8]) -> ResponseCode {
     Message::from_vec(reply).unwrap().metadata.response_code
 }
