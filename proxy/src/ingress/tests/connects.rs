@@ -104,6 +104,40 @@ async fn at_another_port_the_origin_may_speak_first() {
 }
 
 #[tokio::test]
+async fn tls_that_comes_late_must_still_be_for_the_target() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let test = TestBox::start(Limits::default(), listener.local_addr().unwrap()).await;
+    let named = |name: &[u8]| hellos::hello(Some(name), &[]);
+    let cases = [
+        (named(b"portal.kz"), true),
+        (named(b"lessons.kz"), false),
+        (hellos::hello(None, &[]), false),
+        (b"\x16\x03\x01\x7f\xff".to_vec(), false),
+        (b"EHLO school\r\n".to_vec(), true),
+        (b"\0\0\0\x2f".to_vec(), true),
+    ];
+    let mut tunnels = Vec::new();
+    for (said, passes) in cases {
+        let client = tunnel_to(&test, "portal.kz:8443").await;
+        let (mut origin, _) = listener.accept().await.unwrap();
+        origin.write_all(b"220 ready").await.unwrap();
+        tunnels.push((client, origin, said, passes));
+    }
+    for (mut client, mut origin, said, passes) in tunnels {
+        assert_eq!(read_until(&mut client, "ready").await, "220 ready"); // it has waited for its second
+        // In two parts, the first of which says nothing yet.
+        let (first, last) = said.split_at(1);
+        client.write_all(first).await.unwrap();
+        tokio::task::yield_now().await;
+        client.write_all(last).await.unwrap();
+        let _ = client.shutdown().await;
+        let mut heard = Vec::new();
+        let _ = origin.read_to_end(&mut heard).await; // who is refused may be reset
+        assert_eq!(heard, if passes { said.as_slice() } else { &[] }, "{said:?}");
+    }
+}
+
+#[tokio::test]
 async fn there_is_no_tunnel_in_a_tunnel() {
     let test = TestBox::without_origin().await;
     let connector = trusting(root_of(&test), &["http/1.1"]);

@@ -9,7 +9,7 @@ fn alert(description: u8) -> Vec<u8> {
 }
 
 /// A ClientHello in one record; it names `name` as a host, if anything, and has what else is given.
-fn hello(name: Option<&[u8]>, more: &[u8]) -> Vec<u8> {
+pub(super) fn hello(name: Option<&[u8]>, more: &[u8]) -> Vec<u8> {
     let mut extensions = more.to_vec();
     if let Some(name) = name {
         let length = u16::try_from(name.len()).unwrap();

@@ -6,6 +6,7 @@
 pub(super) mod client_hello;
 mod close;
 mod decide;
+mod late;
 mod replay;
 mod terminate;
 
@@ -22,6 +23,7 @@ pub(super) use self::terminate::base_config;
 
 use self::client_hello::{ClientHello, HelloError};
 use self::close::{Alert, close};
+use self::late::Late;
 use self::replay::Replay;
 use super::doors::Outcome;
 use super::tunnel::{self, Dial};
@@ -88,6 +90,7 @@ pub(super) async fn serve_connected<S, D, I>(
     if let Some(permit) = &other_protocol
         && timeout(SPEAKS_FIRST, stream.read_buf(&mut seen)).await.is_err()
     {
+        let stream = Late::new(stream, expected.host);
         return splice(&behind, stream, &[], (permit.clone(), arrival), origin, Outcome::Tunnelled).await;
     }
     let Some(hello) = read_hello(&behind, &mut stream, &mut seen).await else { return };

@@ -217,15 +217,18 @@ impl Device<'_> {
 
     fn refused(&self, alert: AlertDescription) -> Outcome {
         use AlertDescription::{BadCertificate, CertificateUnknown, UnknownCA};
+        // Libraries say any of these three when they don't know who signed.
+        let is_of_the_ca = matches!(alert, UnknownCA | CertificateUnknown | BadCertificate);
         match self.whose {
-            Whose::Own if self.host == names::probe_name() => Outcome::ProbeRefused,
+            Whose::Own if self.host == names::probe_name() => {
+                if is_of_the_ca {
+                    self.trust.probe_refused(self.peer);
+                }
+                Outcome::ProbeRefused
+            }
             Whose::Own | Whose::Gateway => Outcome::CertificateRefused,
             Whose::Site(class) => {
-                // Libraries say any of these three when they don't know who signed.
-                let refusal = match alert {
-                    UnknownCA | CertificateUnknown | BadCertificate => Refusal::OfTheCa,
-                    _ => Refusal::OfTheHost,
-                };
+                let refusal = if is_of_the_ca { Refusal::OfTheCa } else { Refusal::OfTheHost };
                 self.splice_from_now_on(class, refusal, "a device refused the certificate");
                 Outcome::CertificateRefused
             }
@@ -270,6 +273,25 @@ mod tests {
         let host = host.parse().unwrap();
         let outcome = ending(&Device { trust: &trust, peer: PEER, host: &host, whose });
         (outcome, trust.standing(PEER, &host) == Standing::Refused)
+    }
+
+    #[test]
+    fn only_an_alert_about_the_ca_takes_the_proof_away() {
+        use AlertDescription as Alert;
+        let probe = names::probe_name();
+        for (unused, is_trusted) in [
+            (Unused::Alert(Alert::UnknownCA), false),
+            (Unused::Alert(Alert::CertificateUnknown), false),
+            (Unused::Alert(Alert::BadCertificate), false),
+            (Unused::Alert(Alert::CertificateExpired), true),
+            (Unused::LeftAtOnce, true),
+            (Unused::Left, true),
+        ] {
+            let trust = Trust::new(TrustOptions { networks: vec![], ..TrustOptions::default() }, Clock::system());
+            trust.proved(PEER);
+            Device { trust: &trust, peer: PEER, host: probe, whose: Whose::Own }.left(&unused);
+            assert_eq!(trust.trusts(PEER), is_trusted, "{unused:?}");
+        }
     }
 
     #[test]

@@ -11,10 +11,15 @@ use super::Refusal;
 /// `terminate` hosts, and a device that refuses them all does not trust the CA: then its proof goes.
 const HOSTS_MAX: usize = 32;
 
+/// For how long a device that has refused the probe cannot pass it. An address that came from another device, or that
+/// several share, shows both within minutes; and who has just been given the CA need not wait for long.
+const PROBE_REFUSED_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// When the device has passed the probe, which hosts it has refused, and which it uses.
 #[derive(Debug, Default)]
 pub(super) struct Device {
     proved_at: Option<SystemTime>,
+    probe_refused_at: Option<SystemTime>,
     refused: VecDeque<(HostName, Refusal, SystemTime)>,
     used: VecDeque<(HostName, SystemTime)>,
 }
@@ -26,6 +31,9 @@ fn is_recent(at: SystemTime, now: SystemTime, within: Duration) -> bool {
 
 impl Device {
     pub(super) fn prove(&mut self, now: SystemTime) {
+        if self.probe_refused_at.is_some_and(|at| is_recent(at, now, PROBE_REFUSED_FOR)) {
+            return;
+        }
         self.proved_at = Some(now);
         // It may have been given the CA just now: only what it refused for another reason stays refused.
         self.refused.retain(|(_, refusal, _)| *refusal != Refusal::OfTheCa);
@@ -33,6 +41,11 @@ impl Device {
 
     pub(super) fn has_proved(&self, now: SystemTime, within: Duration) -> bool {
         self.proved_at.is_some_and(|at| is_recent(at, now, within))
+    }
+
+    pub(super) fn refuse_probe(&mut self, now: SystemTime) {
+        self.proved_at = None;
+        self.probe_refused_at = Some(now);
     }
 
     /// Tells whether there was a proof.

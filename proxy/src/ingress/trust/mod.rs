@@ -5,22 +5,18 @@
 //! logged. An address is what tells devices apart; those behind one address translator are one device.
 
 mod device;
+mod devices;
 #[cfg(test)]
 mod tests;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bulaq_allowlist::HostName;
 use ipnet::IpNet;
-use moka::policy::EvictionPolicy;
 
-use self::device::Device;
+use self::devices::Devices;
 use crate::clock::Clock;
-
-/// Most devices that something is known of; the one that was met least recently goes first. A large school has 2,000.
-const DEVICES_MAX: u64 = 4_096;
 
 /// How many hosts must have been refused by a device that had passed the probe, each for want of trust in the CA,
 /// before the proof counts for nothing: one or two are apps that pin their certificate.
@@ -87,29 +83,26 @@ pub enum Refusal {
     ByLeaving,
 }
 
-/// What is known of the devices. Shared behind an [`Arc`].
+/// What is known of the devices. Shared behind an [`Arc`](std::sync::Arc).
 #[derive(Debug)]
 pub struct Trust {
     options: TrustOptions,
     clock: Clock,
-    devices: moka::sync::Cache<IpAddr, Arc<Mutex<Device>>>,
+    devices: Devices,
 }
 
 impl Trust {
     /// Nothing is known yet but the networks.
     pub fn new(options: TrustOptions, clock: Clock) -> Self {
-        let devices = moka::sync::Cache::builder().max_capacity(DEVICES_MAX).eviction_policy(EvictionPolicy::lru());
-        Self { options, clock, devices: devices.build() }
+        Self { options, clock, devices: Devices::default() }
     }
 
     /// How the device at `peer` stands to our certificate for `host`.
     pub fn standing(&self, peer: IpAddr, host: &HostName) -> Standing {
-        let device = self.known(peer);
-        let has_refused = device
-            .as_ref()
-            .is_some_and(|device| lock(device).has_refused(host, self.clock.now(), self.options.splice_after_refusal));
+        let (now, within) = (self.clock.now(), self.options.splice_after_refusal);
+        let has_refused = self.devices.look(peer, |device| device.has_refused(host, now, within));
         match self.class_of(peer) {
-            _ if has_refused => Standing::Refused,
+            _ if has_refused == Some(true) => Standing::Refused,
             Some(class) => Standing::Trusts(class),
             None => Standing::Unknown,
         }
@@ -125,47 +118,43 @@ impl Trust {
         if self.options.networks.iter().any(|network| network.contains(&peer)) {
             return Some(Class::Network);
         }
-        let device = self.known(peer)?;
-        let has_proved = lock(&device).has_proved(self.clock.now(), self.options.remembered);
+        let now = self.clock.now();
+        let has_proved = self.devices.look(peer, |device| device.has_proved(now, self.options.remembered))?;
         has_proved.then_some(Class::Probe)
     }
 
-    /// The device has passed the probe: a request of its came over TLS under a certificate of the CA.
+    /// The device has passed the probe: a request of its came over TLS under a certificate of the CA. It counts for
+    /// nothing right after [`Trust::probe_refused`].
     pub fn proved(&self, peer: IpAddr) {
-        lock(&self.device(peer)).prove(self.clock.now());
+        self.devices.learn(peer, |device| device.prove(self.clock.now()));
+    }
+
+    /// The device has refused the probe, saying that it does not trust the CA. That takes away the proof, which may
+    /// have come from another device at this address, and none is taken from it for the next minutes.
+    pub fn probe_refused(&self, peer: IpAddr) {
+        self.devices.learn(peer, |device| device.refuse_probe(self.clock.now()));
     }
 
     /// The device uses our certificate for the host: a request of its came under it. What seemed to be a refusal by
     /// leaving was the close of a connection too many.
     pub fn used(&self, peer: IpAddr, host: &HostName) {
-        lock(&self.device(peer)).use_host(host, self.clock.now());
+        self.devices.learn(peer, |device| device.use_host(host, self.clock.now()));
     }
 
     /// Whether the device has used our certificate for the host within the last `within`.
     pub fn has_used(&self, peer: IpAddr, host: &HostName, within: Duration) -> bool {
-        self.known(peer).is_some_and(|device| lock(&device).has_used(host, self.clock.now(), within))
+        let now = self.clock.now();
+        self.devices.look(peer, |device| device.has_used(host, now, within)).unwrap_or(false)
     }
 
     /// The device has refused our certificate for the host, which is passed through to it from now on. Tells whether
     /// that also took away the proof that it trusts the CA.
     pub fn refused(&self, peer: IpAddr, host: &HostName, refusal: Refusal) -> bool {
         let (now, within) = (self.clock.now(), self.options.splice_after_refusal);
-        let device = self.device(peer);
-        let mut device = lock(&device);
-        device.refuse(host, refusal, now, within);
-        let had_proved = device.has_proved(now, self.options.remembered);
-        had_proved && device.refusals_of_the_ca(now, within) >= REFUSALS_AGAINST_PROOF && device.withdraw_proof()
+        self.devices.learn(peer, |device| {
+            device.refuse(host, refusal, now, within);
+            let had_proved = device.has_proved(now, self.options.remembered);
+            had_proved && device.refusals_of_the_ca(now, within) >= REFUSALS_AGAINST_PROOF && device.withdraw_proof()
+        })
     }
-
-    fn known(&self, peer: IpAddr) -> Option<Arc<Mutex<Device>>> {
-        self.devices.get(&peer.to_canonical())
-    }
-
-    fn device(&self, peer: IpAddr) -> Arc<Mutex<Device>> {
-        self.devices.get_with(peer.to_canonical(), Arc::default)
-    }
-}
-
-fn lock(device: &Mutex<Device>) -> MutexGuard<'_, Device> {
-    device.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,6 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::devices::{DEVICES_MAX, DEVICES_OF_ONE_CLIENT_MAX};
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -83,6 +84,22 @@ fn a_proof_falls_when_several_hosts_are_refused_for_want_of_trust() {
 }
 
 #[test]
+fn a_refused_probe_takes_the_proof_away_and_none_is_taken_for_some_minutes() {
+    let (trust, clock) = trust();
+    let (address, laptop) = (peer("10.2.0.1"), peer("10.1.0.5"));
+    trust.proved(address);
+    trust.probe_refused(peer("::ffff:10.2.0.1"));
+    assert!(!trust.trusts(address), "a phone has got the address of a laptop");
+    for (minutes, is_trusted) in [(0, false), (9, false), (1, true)] {
+        clock.advance(Duration::from_secs(minutes * 60));
+        trust.proved(address);
+        assert_eq!(trust.trusts(address), is_trusted, "{minutes}");
+    }
+    trust.probe_refused(laptop);
+    assert!(trust.trusts(laptop), "a network counts by itself");
+}
+
+#[test]
 fn a_clock_that_is_set_back_makes_no_proof_last() {
     let (trust, clock) = trust();
     trust.proved(peer("10.2.0.1"));
@@ -111,13 +128,27 @@ fn what_is_used_is_known_until_it_is_refused() {
 }
 
 #[test]
+fn one_machine_makes_the_box_forget_its_own_network_alone() {
+    let (trust, _) = trust();
+    let (old, neighbour) = (peer("10.2.0.1"), peer("2001:db8:2::ffff:1"));
+    trust.proved(old);
+    trust.proved(neighbour);
+    let network = u128::from("2001:db8:2::".parse::<std::net::Ipv6Addr>().unwrap());
+    for address in 0..2 * DEVICES_MAX as u128 {
+        trust.probe_refused(IpAddr::V6((network + address).into()));
+    }
+    assert!(trust.trusts(old), "met long before");
+    assert!(!trust.trusts(neighbour));
+    assert_eq!(trust.devices.count(), DEVICES_OF_ONE_CLIENT_MAX + 1);
+}
+
+#[test]
 fn memory_is_bounded() {
     let (trust, _) = trust();
     for device in 0..2 * u32::try_from(DEVICES_MAX).unwrap() {
         trust.proved(IpAddr::from(device.to_be_bytes()));
     }
-    trust.devices.run_pending_tasks();
-    assert_eq!(trust.devices.entry_count(), DEVICES_MAX);
+    assert_eq!(trust.devices.count(), DEVICES_MAX);
     assert!(!trust.trusts(peer("0.0.0.1")) && trust.trusts(peer("0.0.31.255")), "the oldest are forgotten");
     let phone = peer("10.2.0.1");
     for nth in 0..100 {
