@@ -15,6 +15,7 @@ mod fields;
 mod framing;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod led;
 pub mod options;
 mod outgoing;
 mod pool;
@@ -91,7 +92,7 @@ impl Origin {
     /// [`OriginError`] when a file of extra roots is unusable, or TLS or the name servers cannot be set up.
     pub fn new(options: OriginOptions, clock: Clock) -> Result<Self, OriginError> {
         Ok(Self(Arc::new(Inner {
-            resolver: Resolver::new(&options)?,
+            resolver: Resolver::new(&options, clock.clone())?,
             tls: Tls::new(&options.extra_roots)?,
             pool: Pool::new(&options),
             shield: Shield::new(&options, clock.clone()),

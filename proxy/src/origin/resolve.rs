@@ -17,7 +17,9 @@ use tokio::time::timeout;
 
 use super::OriginError;
 use super::address::is_public;
+use super::led::Led;
 use super::options::{HostOverride, OriginOptions};
+use crate::clock::Clock;
 use crate::request::ForwardError;
 
 /// How long the system's answer is believed: it comes without its time to live.
@@ -35,20 +37,13 @@ const ANSWERS_MAX: u64 = 4096;
 /// Addresses of one name that are looked at; a hostile zone can list thousands.
 const ADDRESSES_MAX: usize = 16;
 
-/// How long it is remembered where a name led. Large sites give out other addresses every few minutes and the same ones
-/// again within hours; only comparing depends on it, never where a connection goes.
-const LED_FOR: Duration = Duration::from_secs(6 * 3600);
-
-/// Addresses of one name that are remembered, the latest first.
-const LED_MAX: usize = 64;
-
 /// Resolves names, and lets only addresses through that the site may be reached at.
 pub(super) struct Resolver {
     overrides: HashMap<HostName, Vec<HostOverride>>,
     by: By,
     timeout: Duration,
-    /// Where names led in the last hours.
-    led: Cache<HostName, Arc<[IpAddr]>>,
+    clock: Clock,
+    led: Led,
 }
 
 enum By {
@@ -59,14 +54,14 @@ enum By {
 }
 
 impl Resolver {
-    pub(super) fn new(options: &OriginOptions) -> Result<Self, OriginError> {
+    pub(super) fn new(options: &OriginOptions, clock: Clock) -> Result<Self, OriginError> {
         let by = if options.dns_servers.is_empty() {
             By::System(Cache::builder().max_capacity(ANSWERS_MAX).time_to_live(SYSTEM_ANSWER_TTL).build())
         } else {
             By::Servers(Box::new(of_servers(&options.dns_servers, options.dns_timeout)?))
         };
-        let led = Cache::builder().max_capacity(ANSWERS_MAX).time_to_live(LED_FOR).build();
-        Ok(Self { overrides: options.hosts.clone(), by, timeout: options.dns_timeout, led })
+        let led = Led::new(clock.now());
+        Ok(Self { overrides: options.hosts.clone(), by, timeout: options.dns_timeout, clock, led })
     }
 
     /// The addresses to try. They are what is then connected to: a second look-up could give another answer.
@@ -74,24 +69,37 @@ impl Resolver {
         let host = permit.host();
         if let Some(overrides) = self.overrides.get(host) {
             let addresses: Vec<_> = overrides.iter().map(|o| o.address(permit.port())).collect();
-            self.remember(host, addresses.iter().map(SocketAddr::ip));
+            let found: Vec<_> = addresses.iter().map(SocketAddr::ip).collect();
+            self.led.found(host, &found, self.clock.now());
             return Ok(addresses);
         }
+        match self.ask(permit).await {
+            Ok(addresses) => {
+                self.led.answered(self.clock.now());
+                self.led.found(host, &addresses, self.clock.now());
+                Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, permit.port())).collect())
+            }
+            Err(error) => {
+                self.led.failed(host, self.clock.now());
+                Err(error)
+            }
+        }
+    }
+
+    async fn ask(&self, permit: &Permit) -> Result<Vec<IpAddr>, ForwardError> {
+        let (host, site) = (permit.host(), permit.site());
         let found = timeout(self.timeout, self.look_up(host))
             .await
             .unwrap_or_else(|_| Err(ForwardError::DnsTimeout { host: host.to_string(), after: self.timeout }))?;
-        let site = permit.site();
-        let addresses = permitted(&found, |address| site.names_address(address)).map_err(|no| match no {
+        permitted(&found, |address| site.names_address(address)).map_err(|no| match no {
             NoAddress::None => ForwardError::Dns { host: host.to_string() },
             NoAddress::Prohibited => ForwardError::DestinationIpProhibited { host: host.to_string() },
-        })?;
-        self.remember(host, addresses.iter().copied());
-        Ok(addresses.into_iter().map(|ip| SocketAddr::new(ip, permit.port())).collect())
+        })
     }
 
     /// Whether the permit's host leads to an address, or did in the last hours.
     pub(super) async fn leads_to(&self, permit: &Permit, address: IpAddr) -> Result<bool, ForwardError> {
-        if self.led.get(permit.host()).is_some_and(|led| led.contains(&address)) {
+        if self.led.has(permit.host(), address) {
             return Ok(true);
         }
         Ok(self.resolve(permit).await?.iter().any(|found| found.ip() == address))
@@ -99,17 +107,7 @@ impl Resolver {
 
     /// What was resolved in the last hours.
     pub(super) fn led(&self) -> impl Iterator<Item = (Arc<HostName>, Arc<[IpAddr]>)> {
-        self.led.iter()
-    }
-
-    fn remember(&self, host: &HostName, addresses: impl Iterator<Item = IpAddr>) {
-        let known = self.led.get(host).unwrap_or_default();
-        let mut led: Vec<IpAddr> = addresses.filter(|address| !known.contains(address)).collect();
-        if !led.is_empty() {
-            led.extend(known.iter());
-            led.truncate(LED_MAX);
-            self.led.insert(host.clone(), led.into());
-        }
+        self.led.all()
     }
 
     async fn look_up(&self, host: &HostName) -> Result<Arc<[IpAddr]>, ForwardError> {
@@ -183,6 +181,34 @@ fn of_servers(servers: &[SocketAddr], timeout: Duration) -> Result<TokioResolver
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_a_name_led_to_is_kept_while_no_name_server_answers() {
+        let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let options = OriginOptions {
+            dns_servers: vec![silent.local_addr().unwrap()],
+            dns_timeout: Duration::from_millis(20),
+            ..OriginOptions::default()
+        };
+        let clock = Clock::held(std::time::UNIX_EPOCH + Duration::from_secs(1_760_000_000));
+        let resolver = Resolver::new(&options, clock.clone()).unwrap();
+        let list = "[[site]]\nname = \"lessons\"\nhosts = [\"lessons.kz\", \"*.lessons.kz\"]\n";
+        let list = bulaq_allowlist::Allowlist::parse("allowlist.toml", list).unwrap().allowlist;
+        let address = "192.0.2.80".parse().unwrap();
+        for host in ["lessons.kz", "a.lessons.kz"] {
+            resolver.led.found(&host.parse().unwrap(), &[address], clock.now());
+        }
+        clock.advance(Duration::from_secs(7 * 3_600));
+        let permit = list.permit_tunnel(&"lessons.kz".parse().unwrap(), 443).unwrap();
+        assert!(resolver.resolve(&permit).await.is_err());
+        assert!(resolver.leads_to(&permit, address).await.unwrap());
+        let led: Vec<_> = resolver.led().filter(|(_, addresses)| addresses.contains(&address)).collect();
+        assert_eq!(led.len(), 2, "the name below the wildcard too, which nobody has asked for");
+        // Another name is answered again: what could not be asked for is kept, and the rest has its age.
+        resolver.led.answered(clock.now());
+        assert!(resolver.leads_to(&permit, address).await.unwrap());
+        assert_eq!(resolver.led().filter(|(_, addresses)| addresses.contains(&address)).count(), 1);
+    }
 
     #[test]
     fn a_permitted_name_cannot_be_turned_inward() {
