@@ -14,6 +14,7 @@ use std::fmt;
 
 use crate::allowlist::Allowlist;
 use crate::host_name::HostName;
+use crate::permit::NotListed;
 use crate::site::{HostEntry, HostPattern, Scheme};
 
 /// Longest label of a name (RFC 1035 §2.3.4).
@@ -93,10 +94,10 @@ impl Labelled {
         is_its_label.then_some(labelled)
     }
 
-    /// How the host is reached: https, unless its entry in the list means plain http alone.
+    /// How the host is reached: https, unless the list names the host and permits that at no entry for this port.
     pub fn scheme(&self, list: &Allowlist) -> Scheme {
-        match list.entry_of(&self.host) {
-            Some(entry) if entry.is_plain_http() => Scheme::Http,
+        match list.permit_tunnel(&self.host, self.port.unwrap_or(Scheme::Https.default_port())) {
+            Err(NotListed::Port { .. }) => Scheme::Http,
             _ => Scheme::Https,
         }
     }
@@ -299,14 +300,21 @@ mod tests {
     }
 
     #[test]
-    fn the_scheme_is_https_unless_the_entry_says_otherwise() {
-        let list = list();
-        for (name, scheme) in [
-            ("a.kz", Scheme::Https),
-            ("plain.kz", Scheme::Http),
-            ("x.wild.of-the-ministry-of-education.edu.kz", Scheme::Https),
+    fn the_scheme_is_https_unless_no_entry_permits_it_for_the_port() {
+        let text = "[[site]]\nname = \"a\"\ntls = \"splice\"\nhosts = [\"http://plain.kz\", \"*.wild.kz\", \
+                    \"http://a.kz:8080\", \"a.kz\", \"b.kz:8443\", \"http://b.kz:8080\"]\n";
+        let list = Allowlist::parse("allowlist.toml", text).expect("it is a list").allowlist;
+        for (name, port, scheme) in [
+            ("plain.kz", None, Scheme::Http),
+            ("x.wild.kz", None, Scheme::Https),
+            ("a.kz", None, Scheme::Https),
+            ("a.kz", Some(8080), Scheme::Http),
+            ("b.kz", None, Scheme::Https),
+            ("b.kz", Some(8443), Scheme::Https),
+            ("b.kz", Some(8080), Scheme::Http),
+            ("unlisted.kz", None, Scheme::Https),
         ] {
-            assert_eq!(Labelled { host: host(name), port: None }.scheme(&list), scheme, "{name}");
+            assert_eq!(Labelled { host: host(name), port }.scheme(&list), scheme, "{name} {port:?}");
         }
     }
 
