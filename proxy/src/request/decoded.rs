@@ -16,25 +16,54 @@ use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, Sta
 use bulaq_cache_policy::{Precondition, PresentedRequest, evaluate_preconditions, not_modified_head};
 use bytes::{Buf, Bytes};
 use flate2::write::MultiGzDecoder;
+use futures_util::{StreamExt, stream};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::{Body, Frame};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, BodyStream, StreamBody};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::deliver::{Content, bare, has_no_content, no_content, response};
-use super::{BodyError, ResponseBody};
+use super::{BodyError, ResponseBody, Way};
 
-/// Memory for all that is decoded at one time, in units of 64 KiB: 256 MiB. Nearly every client accepts gzip.
-const MEMORY_UNITS: usize = 4096;
+/// What memory is counted in.
+const UNIT_BYTES: u32 = 64 << 10;
+
+/// Memory for all gzip bodies that one [`Memory`] has at a time, in units: 64 MiB. Nearly every client accepts gzip.
+const ALL_GZIP_UNITS: usize = 1024;
+
+/// The same for brotli: 128 MiB, six of the largest windows or some thirty usual ones.
+const ALL_BROTLI_UNITS: usize = 2048;
 
 /// What a gzip body takes of it: a window of 32 KiB and a step of output.
 const GZIP_UNITS: u32 = 2;
 
-/// What a brotli body takes of it: its window may be 16 MiB long.
-const BROTLI_UNITS: u32 = 256;
+/// What a brotli body takes besides its window: a step of output, and for each of three alphabets 256 prefix codes at most
+/// (RFC 7932 §9.2) of 1,080 entries of 4 bytes.
+const BROTLI_UNITS: u32 = 54;
 
-static MEMORY: Semaphore = Semaphore::const_new(MEMORY_UNITS);
+/// The memory of everybody but the gateway.
+static OF_DOORS: Memory = Memory::new();
+
+/// The memory of the gateway, which undoes the coding of each page that it rewrites: its readers hold up no others.
+static OF_GATEWAY: Memory = Memory::new();
+
+/// Memory for what is decoded at one time. The codings have their own: a brotli body that waits for its large part would
+/// hold up the small ones behind it.
+struct Memory {
+    gzip: Semaphore,
+    brotli: Semaphore,
+}
+
+impl Memory {
+    const fn new() -> Self {
+        Self { gzip: Semaphore::const_new(ALL_GZIP_UNITS), brotli: Semaphore::const_new(ALL_BROTLI_UNITS) }
+    }
+
+    fn of(way: Way) -> &'static Self {
+        if way == Way::Gateway { &OF_GATEWAY } else { &OF_DOORS }
+    }
+}
 
 /// How long a request waits for its part of the memory; then it is told to come again.
 const MEMORY_WAIT: Duration = Duration::from_secs(5);
@@ -59,6 +88,7 @@ const STEP_BYTES: usize = 64 << 10;
 pub(super) async fn deliver(
     content: Content,
     request: &PresentedRequest<'_>,
+    way: Way,
     now: SystemTime,
 ) -> io::Result<Response<ResponseBody>> {
     let head = content.head();
@@ -73,22 +103,49 @@ pub(super) async fn deliver(
         return Ok(response(status, headers, no_content()));
     }
     let is_brotli = head.content_codings().next() == Some(b"br");
-    let units = if is_brotli { BROTLI_UNITS } else { GZIP_UNITS };
-    let Ok(Ok(memory)) = tokio::time::timeout(MEMORY_WAIT, MEMORY.acquire_many(units)).await else {
+    let Some(body) = undone(content.whole_body().await?, is_brotli, way).await else {
         let later = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S))]);
         return Ok(bare(StatusCode::SERVICE_UNAVAILABLE, later));
     };
-    let decoder = if is_brotli { Decoder::brotli() } else { Decoder::gzip() };
-    let body = Decoded::new(content.whole_body().await?, decoder, Some(memory));
-    Ok(response(status, headers, body.boxed_unsync()))
+    Ok(response(status, headers, body))
 }
 
-/// A coded body decoded as it is read, for one who rewrites it; None when there is no memory for that at the moment.
-pub(crate) async fn undone(coded: ResponseBody, is_brotli: bool) -> Option<ResponseBody> {
-    let units = if is_brotli { BROTLI_UNITS } else { GZIP_UNITS };
-    let memory = tokio::time::timeout(MEMORY_WAIT, MEMORY.acquire_many(units)).await.ok()?.ok()?;
-    let decoder = if is_brotli { Decoder::brotli() } else { Decoder::gzip() };
+/// A coded body decoded as it is read; None when there is no memory for that at the moment. Of a brotli body the first byte
+/// is waited for.
+pub(crate) async fn undone(coded: ResponseBody, is_brotli: bool, way: Way) -> Option<ResponseBody> {
+    let memory = Memory::of(way);
+    let (coded, memory, units, decoder) = if is_brotli {
+        let (first, coded) = first_byte(coded).await;
+        (coded, &memory.brotli, first.map_or(BROTLI_UNITS, brotli_units), Decoder::brotli())
+    } else {
+        (coded, &memory.gzip, GZIP_UNITS, Decoder::gzip())
+    };
+    let memory = tokio::time::timeout(MEMORY_WAIT, memory.acquire_many(units)).await.ok()?.ok()?;
     Some(Decoded::new(coded, decoder, Some(memory)).boxed_unsync())
+}
+
+/// The first byte of a body, if it has one, and the body from its beginning.
+async fn first_byte(mut body: ResponseBody) -> (Option<u8>, ResponseBody) {
+    while let Some(frame) = body.frame().await {
+        let byte = frame.as_ref().ok().and_then(Frame::data_ref).and_then(|data| data.first().copied());
+        if byte.is_some() || frame.is_err() {
+            let frames = stream::iter([frame]).chain(BodyStream::new(body));
+            return (byte, StreamBody::new(frames).boxed_unsync());
+        }
+    }
+    (None, no_content())
+}
+
+/// What a brotli body takes of the memory that begins with this byte: there stands how long its window is (`WBITS`, RFC 7932
+/// §9.1).
+fn brotli_units(first: u8) -> u32 {
+    let window_bits = match (first & 1, first >> 1 & 7, first >> 4 & 7) {
+        (0, ..) => 16,
+        (_, 0, 0) => 17,
+        (_, 0, low) => 8 + low, // 9 is none of the RFC's, and the decoder refuses it
+        (_, high, _) => 17 + high,
+    };
+    BROTLI_UNITS + (1u32 << window_bits).div_ceil(UNIT_BYTES)
 }
 
 /// A body that is decoded as it is read.
@@ -259,8 +316,7 @@ fn malformed() -> io::Error {
 mod tests {
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use futures_util::stream;
-    use http_body_util::StreamBody;
+    use http_body_util::Full;
     use proptest::prelude::*;
 
     use super::*;
@@ -345,6 +401,38 @@ mod tests {
         assert_eq!(decoded(Decoder::gzip(), &bomb, 4096).await, None);
         let harmless = gzip(&vec![0; FREE_BYTES as usize]);
         assert_eq!(decoded(Decoder::gzip(), &harmless, 4096).await.map(|all| all.len() as u64), Some(FREE_BYTES));
+    }
+
+    #[test]
+    fn a_brotli_body_takes_what_its_window_takes() {
+        for (first, units) in [
+            (0b0, 1),
+            (0b000_0001, 2),
+            (0b0011, 4),
+            (0b1001, 32),
+            (0b1011, 64),
+            (0b1111, 256),
+            (0b010_0001, 1),
+            (0b111_0001, 1),
+        ] {
+            assert_eq!(brotli_units(first), BROTLI_UNITS + units, "{first:b}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_gateway_and_the_large_hold_up_nobody_else() {
+        let body = |bytes: Vec<u8>| Full::from(bytes).map_err(|never| match never {}).boxed_unsync();
+        let all = async |body: Option<ResponseBody>| body.unwrap().collect().await.unwrap().to_bytes();
+        let undo_brotli = async |way: Way| undone(body(brotli(b"lesson")), true, way).await;
+        assert_eq!(all(undo_brotli(Way::Gateway).await).await, "lesson");
+        let held = OF_GATEWAY.brotli.acquire_many(ALL_BROTLI_UNITS as u32 - BROTLI_UNITS).await.unwrap();
+        assert!(undo_brotli(Way::Gateway).await.is_none(), "its window has no room");
+        for way in [Way::Reverse, Way::Forward, Way::Night] {
+            assert_eq!(all(undo_brotli(way).await).await, "lesson", "{way:?}");
+        }
+        assert_eq!(all(undone(body(gzip(b"lesson")), false, Way::Gateway).await).await, "lesson");
+        drop(held);
+        assert_eq!(all(undo_brotli(Way::Gateway).await).await, "lesson");
     }
 
     proptest! {

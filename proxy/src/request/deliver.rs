@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, BodyStream, Empty, Full, StreamBody};
 
 use super::fill::Filling;
 use super::growing::Reader;
-use super::{BodyError, ResponseBody, combine, decoded};
+use super::{BodyError, ResponseBody, Way, combine, decoded};
 use crate::store::{StoredBody, StoredResponse};
 
 /// What there is to deliver.
@@ -98,11 +98,12 @@ pub fn bytes_needed(head: &StoredHead, length: u64, request: &PresentedRequest<'
 pub async fn deliver(
     content: Content,
     request: &PresentedRequest<'_>,
+    way: Way,
     now: SystemTime,
 ) -> io::Result<Response<ResponseBody>> {
     let head = content.head();
     if head.must_be_decoded_for(request) {
-        return decoded::deliver(content, request, now).await;
+        return decoded::deliver(content, request, way, now).await;
     }
     let headers = head.reuse_headers(now);
     match evaluate_preconditions(request, head, now) {

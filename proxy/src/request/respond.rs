@@ -421,7 +421,8 @@ async fn from_store(
     let is_tag_shared = others.is_some_and(|others| others.iter().any(|other| share_a_tag(&stored.head, &other.head)));
     let whole_fields = is_tag_shared.then(|| without_dependent_range(&asked.headers));
     let for_whole = whole_fields.as_ref().map(|headers| PresentedRequest { headers, ..presented.clone() });
-    match deliver(Content::Stored(stored.clone()), for_whole.as_ref().unwrap_or(presented), now).await {
+    let presented = for_whole.as_ref().unwrap_or(presented);
+    match deliver(Content::Stored(stored.clone()), presented, asked.arrival.way, now).await {
         Ok(mut response) => {
             if is_tag_shared {
                 weaken_tag(response.headers_mut());
@@ -447,7 +448,7 @@ async fn from_origin(
     let ttl_s = Some(ttl_s(&filling.head, now));
     let (is_stored, detail) = (filling.not_kept.is_none(), filling.not_kept);
     let account = Account { is_stored, detail, ..account };
-    let response = deliver(Content::Filling(filling, reader), presented, now).await.ok()?;
+    let response = deliver(Content::Filling(filling, reader), presented, asked.arrival.way, now).await.ok()?;
     Some(finish(response, asked, Account { ttl_s, ..account }))
 }
 

@@ -47,7 +47,7 @@ use self::request::Refused;
 use self::tags::Mark;
 use super::Answers;
 use crate::portal::pages::{self, GatewayNo};
-use crate::request::{Arrival, Handled, RequestBody, ResponseBody, Source, asked, decoded};
+use crate::request::{Arrival, Handled, RequestBody, ResponseBody, Source, Way, asked, decoded};
 
 /// What the gateway needs of the box.
 #[derive(Clone, Debug)]
@@ -277,7 +277,7 @@ async fn rewrite(
     }
     let plain = match coding {
         Coding::Identity => body,
-        Coding::Gzip | Coding::Brotli => match decoded::undone(body, coding == Coding::Brotli).await {
+        Coding::Gzip | Coding::Brotli => match decoded::undone(body, coding == Coding::Brotli, Way::Gateway).await {
             Some(plain) => plain,
             None => return page(pages::plain(StatusCode::SERVICE_UNAVAILABLE, "gateway-busy", None)),
         },

@@ -141,7 +141,7 @@ pub async fn give(
     }
     let head = reader.incomplete().head();
     let ttl_s = Some(CacheStatus::ttl_s(head.fresh_for(now), head.stale_for(now).unwrap_or_default()));
-    let response = deliver(Content::Parts(Box::new(reader)), presented, now).await;
+    let response = deliver(Content::Parts(Box::new(reader)), presented, asked.arrival.way, now).await;
     Ok(response.ok().map(|response| finish(response, asked, Account { ttl_s, ..account })))
 }
 
