@@ -31,7 +31,12 @@ pub struct Arrival {
 impl Arrival {
     /// Whether the client believes to speak with the site itself: by a reverse door, or over TLS inside a CONNECT.
     pub fn is_at_site(&self) -> bool {
-        self.way == Way::Reverse || self.is_secure
+        match self.way {
+            Way::Reverse => true,
+            Way::Forward => self.is_secure,
+            // Their addresses are made by the box, and the reader's own scheme says nothing about the site's.
+            Way::Gateway | Way::Night => false,
+        }
     }
 }
 

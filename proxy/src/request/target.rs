@@ -203,6 +203,14 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_of_a_gateway_over_tls_reads_a_site_of_plain_http() {
+        let (parts, ()) = Request::builder().uri("http://a.kz/x").body(()).unwrap().into_parts();
+        let read = Arrival { is_secure: true, local_port: 443, ..arrival(Way::Gateway) };
+        let Ok(Target::Site(target)) = target(&parts, &read, &[]) else { panic!("it is a site's") };
+        assert_eq!(target.to_uri(), "http://a.kz/x");
+    }
+
+    #[test]
     fn inside_a_connect_targets_are_those_of_the_site() {
         let opened = Arrival { server_name: HostName::parse("a.kz").ok(), is_secure: true, ..arrival(Way::Forward) };
         for (host, expected) in [

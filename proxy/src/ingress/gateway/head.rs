@@ -131,7 +131,7 @@ pub(super) fn map_fields(headers: &mut HeaderMap, map: &Map) {
     });
 }
 
-/// Each line of these fields, or without the line where `mapped` gives none; one that is no text is taken off.
+/// Each line of these fields, or without the line where `mapped` gives none.
 fn each(headers: &mut HeaderMap, names: &[HeaderName], mapped: impl Fn(&str) -> Option<String>) {
     for name in names {
         if !headers.contains_key(name) {
@@ -140,12 +140,22 @@ fn each(headers: &mut HeaderMap, names: &[HeaderName], mapped: impl Fn(&str) -> 
         let lines: Vec<_> = headers.get_all(name).iter().cloned().collect();
         headers.remove(name);
         for line in lines {
-            let value = line.to_str().ok().and_then(&mapped).and_then(|value| HeaderValue::try_from(value).ok());
-            if let Some(value) = value {
+            if let Some(value) = mapped_line(&line, &mapped) {
                 headers.append(name, value);
             }
         }
     }
+}
+
+/// One line, mapped as text. Servers send addresses in raw UTF-8 and in older encodings; what is no UTF-8 is read letter for
+/// byte (WHATWG Infra, "isomorphic decode") and so written again.
+fn mapped_line(line: &HeaderValue, mapped: impl Fn(&str) -> Option<String>) -> Option<HeaderValue> {
+    if let Ok(text) = str::from_utf8(line.as_bytes()) {
+        return HeaderValue::try_from(mapped(text)?).ok();
+    }
+    let text: String = line.as_bytes().iter().copied().map(char::from).collect();
+    let bytes = mapped(&text)?.chars().map(u8::try_from).collect::<Result<Vec<_>, _>>().ok()?;
+    HeaderValue::from_bytes(&bytes).ok()
 }
 
 /// The head of a rewritten body: without what was said of the other bytes, with a tag of its own.
@@ -214,6 +224,26 @@ mod tests {
             let mut headers = fields(&[(name, value)]);
             map_fields(&mut headers, &map());
             assert_eq!(headers.get(name).map(|value| value.to_str().unwrap().to_owned()), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn fields_that_are_not_ascii_are_mapped_byte_by_byte() {
+        let e = b"http://e--lessons-kz.lessons.school.example";
+        let with_e = |rest: &[u8]| [&e[..], rest].concat();
+        for (name, value, expected) in [
+            (LOCATION, "https://e-lessons.kz/урок".as_bytes(), with_e("/урок".as_bytes())),
+            (LOCATION, "/урок".as_bytes(), "/урок".into()),
+            (LOCATION, b"/\xf3\xf0\xee\xea", b"/\xf3\xf0\xee\xea".into()),
+            (LOCATION, b"https://e-lessons.kz/\xf3\xf0", with_e(b"/\xf3\xf0")),
+            (LOCATION, b"https://games.example/\xf3", b"http://games-example.lessons.school.example/".into()),
+            (LINK, "</x>; title=\"урок\"".as_bytes(), "</x>; title=\"урок\"".into()),
+            (CONTENT_SECURITY_POLICY, b"img-src 'self'; x-\xff y", b"img-src 'self'; x-\xff y".into()),
+        ] {
+            let mut headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_bytes(value).unwrap())]);
+            map_fields(&mut headers, &map());
+            let told = headers.get(&name).map(|value| value.as_bytes().to_vec());
+            assert_eq!(told, Some(expected), "{name}: {}", String::from_utf8_lossy(value));
         }
     }
 

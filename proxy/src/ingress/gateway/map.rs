@@ -69,7 +69,7 @@ impl Map {
         let is_relative = slashes < 2 && scheme.is_none_or(|scheme| scheme == self.scheme);
         if is_relative {
             // `https:next.html` is relative to an https page, and would not be to the gateway's.
-            return if scheme.is_some() { Mapped::To(rest.to_owned()) } else { Mapped::Kept };
+            return if scheme.is_some() { Mapped::To(without_scheme(rest)) } else { Mapped::Kept };
         }
         if reference.len() > REFERENCE_BYTES_MAX {
             return Mapped::Outside(self.nowhere());
@@ -120,7 +120,7 @@ impl Map {
 }
 
 /// Whether it is worth a closer look: every reference that names a host has two slashes or a colon.
-fn may_name_a_host(reference: &str) -> bool {
+pub(super) fn may_name_a_host(reference: &str) -> bool {
     let slashes = |pair: &[u8]| pair.iter().all(|byte| matches!(byte, b'/' | b'\\' | b'\t' | b'\n' | b'\r'));
     reference.contains(':') || reference.as_bytes().windows(2).any(slashes)
 }
@@ -133,6 +133,13 @@ fn tidied(reference: &str) -> Cow<'_, str> {
     } else {
         Cow::Borrowed(text)
     }
+}
+
+/// What stands behind the page's own scheme, so that it is still relative where that scheme is gone: the path of
+/// `https:javascript:x` begins with `javascript:`, and that of `https: //a.kz/` with a space that browsers take off.
+fn without_scheme(rest: &str) -> String {
+    let begins_with_a_name = !rest.is_empty() && !rest.starts_with(['/', '\\', '?', '#']);
+    if begins_with_a_name { format!("./{rest}") } else { rest.to_owned() }
 }
 
 /// The scheme and what follows its colon; None for a relative reference.
@@ -194,7 +201,13 @@ mod tests {
             ("https:///a.kz/x", to(&format!("{a}/x"))),
             ("http:a.kz/x", to(&format!("{a}/x"))),
             ("http:/a.kz/x", to(&format!("{a}/x"))),
-            ("https:x/y", to("x/y")),
+            ("https:x/y", to("./x/y")),
+            ("https:javascript:alert(1)", to("./javascript:alert(1)")),
+            ("https:https://games.example/", to("./https://games.example/")),
+            ("https: //games.example/", to("./ //games.example/")),
+            ("https:?y", to("?y")),
+            ("https:#z", to("#z")),
+            ("https:", to("")),
             ("https:/x/y", to("/x/y")),
             ("https://a.kz?y", to(&format!("{a}?y"))),
             ("https://a.kz:443/", to(&format!("{a}/"))),
@@ -239,6 +252,19 @@ mod tests {
                         prop_assert_eq!(map().reference(&text), Mapped::Kept, "{}", text);
                     }
                 }
+            }
+        }
+
+        #[test]
+        fn nothing_that_was_mapped_leads_past_the_gateway(reference in r"(https?:|HTTPS:|javascript:|data:| |\t|/|\\|\./|a\.kz|games\.example|x|\?|#|:|@){0,7}") {
+            let page = Url::parse("http://a-kz.lessons.school.example/dir/page").unwrap();
+            let (text, is_mapped) = match map().reference(&reference) {
+                Mapped::Kept => (reference.clone(), false),
+                Mapped::To(text) | Mapped::Outside(text) => (text, true),
+            };
+            if let Ok(url) = page.join(&text) && (is_mapped || Scheme::parse(url.scheme()).is_some()) {
+                let at = url.host_str().map(|host| place(map().address().domain(), &list(), host));
+                prop_assert!(at.is_some_and(|at| at != Place::Elsewhere), "{:?} -> {:?} -> {}", reference, text, url);
             }
         }
 

@@ -12,7 +12,7 @@ use lol_html::{AsciiCompatibleEncoding, MemorySettings, element, text};
 
 use super::attribute::{CARD, Value, decoded, encoded, value_of, value_of_link};
 use super::css::{self, NOTHING, Sheet};
-use super::map::{Map, Mapped};
+use super::map::{Map, Mapped, may_name_a_host};
 use super::{csp, fields, srcset};
 
 /// Memory of one rewriter: mostly the longest tag, and an image of some MB inside a page is one tag. What is longer is
@@ -142,9 +142,15 @@ fn rewrite(element: &mut Element<'_, '_>, map: &Arc<Map>, nesting: u32) {
     }
     let name = element.tag_name();
     let mut edits: Vec<(String, Edit)> = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
     for attribute in attributes {
         let attribute_name = attribute.name();
         let Some(mut value) = value_of(&name, &attribute_name) else { continue };
+        // Of an attribute that stands there twice the first counts, and is the one that an edit changes.
+        if seen.contains(&attribute_name) {
+            continue;
+        }
+        seen.push(attribute_name.clone());
         if name == "link" && attribute_name == "href" {
             value = value_of_link(&element.get_attribute("rel").unwrap_or_default());
         }
@@ -189,10 +195,8 @@ fn edit(element: &Element<'_, '_>, value: Value, raw: &str, map: &Arc<Map>, nest
 /// Whether a value is worth a closer look.
 fn may_refer(raw: &str, value: Value) -> bool {
     value == Value::Document
-        || raw.bytes().any(|byte| matches!(byte, b':' | b'&' | b'\\'))
-        || raw.contains("//")
-        || raw.contains("/\t")
-        || raw.contains("/\n")
+        || raw.contains(['&', '\\']) // may stand for what names a host
+        || may_name_a_host(raw)
 }
 
 fn mapped_address(address: &str, value: Value, map: &Map) -> Option<String> {
@@ -338,6 +342,9 @@ mod tests {
                 "<MPD><BaseURL>https://a.kz/v/</BaseURL><SegmentTemplate media='//a.kz/$Number$.m4s'/></MPD>",
                 "<MPD><BaseURL>A//v/</BaseURL><SegmentTemplate media=\"A//$Number$.m4s\" /></MPD>",
             ),
+            ("<a href=\"/\r/games.example/x\"><a href=\"/\n/a.kz/x\">", "<a href=\"OUT\"><a href=\"A//x\">"),
+            ("<a href=//games.example href=//a.kz/x>", "<a href=\"OUT\" href=//a.kz/x>"),
+            ("<a href=/x HREF=//a.kz/y ping=/p ping=/q>", "<a href=/x HREF=//a.kz/y>"),
             ("<a href=\"https://a.kz/x", "<a href=\"https://a.kz/x"),
             ("", ""),
         ] {
