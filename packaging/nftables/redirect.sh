@@ -11,7 +11,7 @@ table inet bulaq
 delete table inet bulaq
 table inet bulaq {
 	# The ports that the box serves now. It renews them; they leave by themselves.
-	set serving { type inet_service; flags timeout; }
+	set serving_redirect_8080_8443 { type inet_service; flags timeout; }
 	# Where permitted names lead, as the box finds them.
 	set listed4 { type ipv4_addr; size 65536; }
 	set listed6 { type ipv6_addr; size 65536; }
@@ -26,15 +26,15 @@ table inet bulaq {
 		ip6 daddr @listed6 jump taken
 	}
 	chain taken {
-		tcp dport @serving tcp dport 80 meta nfproto ipv4 redirect to :8080
-		tcp dport @serving tcp dport 80 meta nfproto ipv6 redirect to :8080
-		tcp dport @serving tcp dport 443 meta nfproto ipv4 redirect to :8443
-		tcp dport @serving tcp dport 443 meta nfproto ipv6 redirect to :8443
+		tcp dport @serving_redirect_8080_8443 tcp dport 80 meta nfproto ipv4 redirect to :8080
+		tcp dport @serving_redirect_8080_8443 tcp dport 80 meta nfproto ipv6 redirect to :8080
+		tcp dport @serving_redirect_8080_8443 tcp dport 443 meta nfproto ipv4 redirect to :8443
+		tcp dport @serving_redirect_8080_8443 tcp dport 443 meta nfproto ipv6 redirect to :8443
 	}
 	chain passing {
 		type filter hook forward priority filter - 1; policy accept;
 		# QUIC would go around the box. It is refused at once, so that browsers use TCP without waiting.
-		iifname { "lan0" } udp dport 443 udp dport @serving jump quic
+		iifname { "lan0" } udp dport 443 udp dport @serving_redirect_8080_8443 jump quic
 	}
 	chain quic {
 		ip daddr @listed4 reject with icmpx port-unreachable

@@ -15,7 +15,7 @@ table inet bulaq
 delete table inet bulaq
 table inet bulaq {
 	# The ports that the box serves now. It renews them; they leave by themselves.
-	set serving { type inet_service; flags timeout; }
+	set serving_tproxy_8080_8443 { type inet_service; flags timeout; }
 	# Where permitted names lead, as the box finds them.
 	set listed4 { type ipv4_addr; size 65536; }
 	set listed6 { type ipv6_addr; size 65536; }
@@ -32,15 +32,15 @@ table inet bulaq {
 		ip6 daddr @listed6 jump taken
 	}
 	chain taken {
-		tcp dport @serving tcp dport 80 tproxy ip to 127.0.0.1:8080 meta mark set meta mark & 0xffff00ff | 0x00006200 accept
-		tcp dport @serving tcp dport 80 tproxy ip6 to [::1]:8080 meta mark set meta mark & 0xffff00ff | 0x00006200 accept
-		tcp dport @serving tcp dport 443 tproxy ip to 127.0.0.1:8443 meta mark set meta mark & 0xffff00ff | 0x00006200 accept
-		tcp dport @serving tcp dport 443 tproxy ip6 to [::1]:8443 meta mark set meta mark & 0xffff00ff | 0x00006200 accept
+		tcp dport @serving_tproxy_8080_8443 tcp dport 80 tproxy ip to 127.0.0.1:8080 meta mark set meta mark & 0xffff00ff | 0x00006200 accept
+		tcp dport @serving_tproxy_8080_8443 tcp dport 80 tproxy ip6 to [::1]:8080 meta mark set meta mark & 0xffff00ff | 0x00006200 accept
+		tcp dport @serving_tproxy_8080_8443 tcp dport 443 tproxy ip to 127.0.0.1:8443 meta mark set meta mark & 0xffff00ff | 0x00006200 accept
+		tcp dport @serving_tproxy_8080_8443 tcp dport 443 tproxy ip6 to [::1]:8443 meta mark set meta mark & 0xffff00ff | 0x00006200 accept
 	}
 	chain passing {
 		type filter hook forward priority filter - 1; policy accept;
 		# QUIC would go around the box. It is refused at once, so that browsers use TCP without waiting.
-		iifname { "lan0" } udp dport 443 udp dport @serving jump quic
+		iifname { "lan0" } udp dport 443 udp dport @serving_tproxy_8080_8443 jump quic
 	}
 	chain quic {
 		ip daddr @listed4 reject with icmpx port-unreachable

@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::bridge;
-use super::rules::{LISTED_MAX, TABLE};
+use super::rules::{LISTED_MAX, TABLE, serving};
 use super::{HTTP_PORT, HTTPS_PORT, RouterOptions};
 use crate::origin::Origin;
 use crate::shutdown::Shutdown;
@@ -85,7 +85,7 @@ pub(crate) async fn keep(
         () = resolving => {}
         () = shutdown.draining() => {}
     }
-    if let Err(error) = nft(&format!("flush set inet {TABLE} serving\n")).await {
+    if let Err(error) = nft(&format!("flush set inet {TABLE} {}\n", serving(&options))).await {
         tracing::debug!(error = %error, "the router's rules are not told that the box stops");
     }
 }
@@ -114,7 +114,7 @@ async fn renew(options: &RouterOptions, allowlist: &ArcSwap<Allowlist>, origin: 
                 if is_well != Some(false) {
                     tracing::warn!(
                         error = %error,
-                        "the router's rules hand nothing to the box; load them as root: bulaq router rules | sh"
+                        "the router's rules hand nothing to the box: there are none, or they were made for other settings; load them as root: bulaq router rules | sh"
                     );
                 }
                 (is_well, written) = (Some(false), None);
@@ -132,8 +132,9 @@ fn text(options: &RouterOptions, listed: Option<&Listed>) -> String {
         .map(|(port, _)| format!("{port} timeout {SERVING_S}s"))
         .collect();
     // Adding a port that is there does not renew it.
+    let serving = serving(options);
     let mut text =
-        format!("flush set inet {TABLE} serving\nadd element inet {TABLE} serving {{ {} }}\n", ports.join(", "));
+        format!("flush set inet {TABLE} {serving}\nadd element inet {TABLE} {serving} {{ {} }}\n", ports.join(", "));
     if let Some(Listed(addresses)) = listed {
         for (set, is_of_family) in [("listed4", IpAddr::is_ipv4 as fn(&IpAddr) -> bool), ("listed6", IpAddr::is_ipv6)] {
             let _ = writeln!(text, "flush set inet {TABLE} {set}");
@@ -249,7 +250,8 @@ mod tests {
     #[test]
     fn the_sets_are_written_whole() {
         let options = RouterOptions { https: vec!["[::1]:8443".parse().unwrap()], ..RouterOptions::default() };
-        let serving = "flush set inet bulaq serving\nadd element inet bulaq serving { 443 timeout 15s }\n";
+        let serving = "flush set inet bulaq serving_tproxy_8443\n\
+                       add element inet bulaq serving_tproxy_8443 { 443 timeout 15s }\n";
         assert_eq!(text(&options, None), serving);
         let listed = Listed(["192.0.2.80", "192.0.2.81"].iter().map(|ip| ip.parse().unwrap()).collect());
         let sets = "flush set inet bulaq listed4\nadd element inet bulaq listed4 { 192.0.2.80, 192.0.2.81 }\n\

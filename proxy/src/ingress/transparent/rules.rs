@@ -1,6 +1,6 @@
 //! The rules of the kernel that hand connections over, as a script for `sh` that a technician can read before it runs.
 //!
-//! Whether the box serves is in the set `serving`, which the box renews every few seconds (`keeper`): when it stops
+//! Whether the box serves is in the set of [`serving`], which the box renews every few seconds (`keeper`): when it stops
 //! doing so, however it came to that, its ports leave the set, and connections flow as if there were no rules.
 //! In tproxy mode the kernel sees to that at once, too: where nobody listens the rule does not apply.
 
@@ -92,6 +92,22 @@ fn routes(script: &mut String, options: &RouterOptions) {
     }
 }
 
+/// The set of the ports that the box serves. Its name says how the rules hand connections over, so that a box that does it
+/// otherwise, or at other ports, cannot keep rules alive that would lead pupils nowhere.
+pub(super) fn serving(options: &RouterOptions) -> String {
+    let mode = match options.mode {
+        Mode::Tproxy => "tproxy",
+        Mode::Redirect => "redirect",
+    };
+    let mut ports: Vec<_> = [&options.http, &options.https]
+        .into_iter()
+        .flat_map(|doors| [Family::V4, Family::V6].into_iter().filter_map(|family| family.door(doors)))
+        .map(|door| door.port().to_string())
+        .collect();
+    ports.dedup();
+    format!("serving_{mode}_{}", ports.join("_"))
+}
+
 fn no_routes(family: u8) -> String {
     format!(
         "ip -{family} rule del fwmark {MARK} lookup {ROUTES} 2>/dev/null || true\n\
@@ -100,6 +116,7 @@ fn no_routes(family: u8) -> String {
 }
 
 fn table(script: &mut String, options: &RouterOptions) {
+    let serving = serving(options);
     let interfaces = options.interfaces.iter().map(Interface::to_string).collect::<Vec<_>>().join("\", \"");
     let (hook, listed) = match options.mode {
         Mode::Tproxy => ("filter hook prerouting priority mangle", "socket transparent 1 "),
@@ -109,7 +126,7 @@ fn table(script: &mut String, options: &RouterOptions) {
         script,
         "table inet {TABLE}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n\
          \t# The ports that the box serves now. It renews them; they leave by themselves.\n\
-         \tset serving {{ type inet_service; flags timeout; }}\n\
+         \tset {serving} {{ type inet_service; flags timeout; }}\n\
          \t# Where permitted names lead, as the box finds them.\n\
          \tset listed4 {{ type ipv4_addr; size {LISTED_MAX}; }}\n\
          \tset listed6 {{ type ipv6_addr; size {LISTED_MAX}; }}\n\
@@ -133,7 +150,8 @@ fn table(script: &mut String, options: &RouterOptions) {
     for (doors, port) in [(&options.http, HTTP_PORT), (&options.https, HTTPS_PORT)] {
         for family in [Family::V4, Family::V6] {
             if let Some(door) = family.door(doors) {
-                let _ = writeln!(script, "\t\ttcp dport @serving tcp dport {port} {}", family.hand_over(door, options));
+                let _ =
+                    writeln!(script, "\t\ttcp dport @{serving} tcp dport {port} {}", family.hand_over(door, options));
             }
         }
     }
@@ -143,7 +161,7 @@ fn table(script: &mut String, options: &RouterOptions) {
          \tchain passing {{\n\
          \t\ttype filter hook forward priority filter - 1; policy accept;\n\
          \t\t# QUIC would go around the box. It is refused at once, so that browsers use TCP without waiting.\n\
-         \t\tiifname {{ \"{interfaces}\" }} udp dport {HTTPS_PORT} udp dport @serving jump quic\n\
+         \t\tiifname {{ \"{interfaces}\" }} udp dport {HTTPS_PORT} udp dport @{serving} jump quic\n\
          \t}}\n\
          \tchain quic {{\n"
     );
@@ -234,6 +252,21 @@ mod tests {
         assert!(!script.contains("ip -6 rule add") && !script.contains("tproxy ip6"), "{script}");
         assert!(!script.contains("tcp dport 80 "), "{script}");
         assert!(script.contains("tcp dport 443 meta nfproto ipv4 tproxy ip to :8443 meta mark set"), "{script}");
+    }
+
+    #[test]
+    fn a_box_of_other_settings_renews_no_port_of_these_rules() {
+        let of = |mode, http: &[&str], https: &[&str]| serving(&options(mode, Take::Listed, http, https));
+        let names = [
+            of(Mode::Tproxy, &["0.0.0.0:8080", "[::]:8080"], &["0.0.0.0:8443", "[::]:8443"]),
+            of(Mode::Redirect, &["0.0.0.0:8080", "[::]:8080"], &["0.0.0.0:8443", "[::]:8443"]),
+            of(Mode::Tproxy, &["0.0.0.0:8081"], &["0.0.0.0:8443"]),
+            of(Mode::Tproxy, &[], &["0.0.0.0:8443"]),
+        ];
+        for (index, name) in names.iter().enumerate() {
+            assert!(!names[..index].contains(name), "{name}");
+        }
+        assert_eq!(names[0], "serving_tproxy_8080_8443");
     }
 
     #[test]
