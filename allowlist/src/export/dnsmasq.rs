@@ -23,7 +23,7 @@ pub(super) fn text(flavour: Flavour, redirected: &Redirected, answers: &Answers)
         Flavour::Pihole => {
             "# Bulaq's names for Pi-hole 6.\n\
              # Put this file into /etc/dnsmasq.d/, then run:\n\
-             #   pihole-FTL --config misc.etc_dnsmasq_d true && pihole restartdns\n"
+             #   pihole-FTL --config misc.etc_dnsmasq_d true && systemctl restart pihole-FTL\n"
         }
     });
     text.push_str(
@@ -79,5 +79,18 @@ mod tests {
         );
         assert_eq!(of("both.kz"), ["address=/both.kz/192.0.2.1", "address=/both.kz/2001:db8::1", "local=/both.kz/"]);
         assert_eq!(of("use-application"), ["address=/use-application-dns.net/"]);
+    }
+
+    #[test]
+    fn each_server_is_started_again_by_a_command_that_it_has() {
+        let (names, box_addresses) = (redirected(&["exact.kz"]), answers(&["192.0.2.1"]));
+        for (flavour, command) in [
+            (Flavour::Dnsmasq, "#   dnsmasq --test && systemctl restart dnsmasq\n"),
+            // `pihole restartdns` ended with Pi-hole 5.
+            (Flavour::Pihole, "#   pihole-FTL --config misc.etc_dnsmasq_d true && systemctl restart pihole-FTL\n"),
+        ] {
+            let text = text(flavour, &names, &box_addresses);
+            assert!(text.contains(command), "{text}");
+        }
     }
 }
