@@ -367,6 +367,19 @@ fn a_second_box_in_one_folder_is_refused() {
     drop(serving);
 }
 
+#[test]
+fn broken_certificates_keep_no_box_from_serving() {
+    let portal = Portal::start();
+    let folder = box_for(portal.address);
+    let (config, ca) = (folder.path().join("bulaq.toml"), folder.path().join("data/ca"));
+    let certificate = "[tls.certificates.\"lessons.example.kz\"]\ncertificate = \"no.pem\"\nkey = \"no.key\"\n";
+    fs::write(&config, fs::read_to_string(&config).unwrap() + certificate).unwrap();
+    fs::create_dir_all(&ca).unwrap();
+    fs::write(ca.join("root.pem"), "half a certificate").unwrap();
+    let serving = Serving::start(folder.path());
+    assert!(serving.get("/a").ends_with("lesson a"));
+}
+
 /// A name server of the school that leads every name to this machine, and says no where devices ask whether they may look
 /// up names elsewhere. It ends with the test.
 fn school_name_server() -> SocketAddr {

@@ -68,27 +68,53 @@ impl Certificates {
     /// [`CaError::Configured`] names the file that cannot be used, [`CaError::OpenToOthers`] a key that others can read.
     pub fn new(files: &[CertificateFile], ca: Option<Arc<Ca>>) -> Result<Self, CaError> {
         let seen = Mutex::new(stamps(files, ca.as_deref()));
-        Ok(Self { files: files.to_vec(), configured: ArcSwap::from_pointee(read_all(files)?), seen, ca })
+        let certificates = Self { seen, ..Self::unread(files, ca) };
+        match certificates.read_files().into_iter().next() {
+            Some(error) => Err(error),
+            None => Ok(certificates),
+        }
     }
 
-    /// Reads all files again, the CA's too, and gives what could not be used. What was there before then still holds.
-    /// Reads files: not on an async thread.
+    /// Those of files that [`Certificates::reload`] is still to read; until then there are none but the CA's.
+    pub fn unread(files: &[CertificateFile], ca: Option<Arc<Ca>>) -> Self {
+        Self { files: files.to_vec(), ca, ..Self::default() }
+    }
+
+    /// Reads all files again, the CA's too, and gives what could not be used. What was there of such a file before then
+    /// still holds. Reads files: not on an async thread.
     pub fn reload(&self) -> Vec<CaError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // Before reading: what changes meanwhile is then read once more and not overlooked.
         *seen = stamps(&self.files, self.ca.as_deref());
-        let mut errors = Vec::new();
-        match read_all(&self.files) {
-            Ok(configured) => self.configured.store(Arc::new(configured)),
-            Err(error) => errors.push(error),
-        }
+        let mut errors = self.read_files();
         if let Some(Err(error)) = self.ca.as_ref().map(|ca| ca.reload()) {
             errors.push(error);
         }
         errors
     }
 
-    /// The same if a file has another time or size than when it was last read; None when all are as they were.
+    /// Reads the files of the configuration, each by itself: a broken one takes nothing from the others.
+    fn read_files(&self) -> Vec<CaError> {
+        let before = self.configured.load();
+        let (mut configured, mut errors) = (Configured::new(), Vec::new());
+        for file in &self.files {
+            match read(file) {
+                Ok(certified) => {
+                    configured.extend(file.names.iter().map(|name| (name.clone(), Arc::clone(&certified))));
+                }
+                Err(error) => {
+                    let known =
+                        file.names.iter().filter_map(|name| Some((name.clone(), Arc::clone(before.get(name)?))));
+                    configured.extend(known);
+                    errors.push(error);
+                }
+            }
+        }
+        self.configured.store(Arc::new(configured));
+        errors
+    }
+
+    /// The same if a file has another time, size or mode than when it was last read; None when all are as they were.
     pub fn reload_if_changed(&self) -> Option<Vec<CaError>> {
         let is_same =
             *self.seen.lock().unwrap_or_else(PoisonError::into_inner) == stamps(&self.files, self.ca.as_deref());
@@ -147,15 +173,6 @@ fn not_covered(host: &HostName) -> Arc<CaError> {
     Arc::new(CaError::NotCovered { host: host.clone() })
 }
 
-fn read_all(files: &[CertificateFile]) -> Result<Configured, CaError> {
-    let mut configured = HashMap::new();
-    for file in files {
-        let certified = read(file)?;
-        configured.extend(file.names.iter().map(|name| (name.clone(), Arc::clone(&certified))));
-    }
-    Ok(configured)
-}
-
 fn read(file: &CertificateFile) -> Result<Arc<CertifiedKey>, CaError> {
     let refuse = |path: &Path, detail: String| CaError::Configured { path: path.to_owned(), detail };
     let text = |path: &Path, who| {
@@ -179,8 +196,8 @@ fn read(file: &CertificateFile) -> Result<Arc<CertifiedKey>, CaError> {
     Ok(Arc::new(certified))
 }
 
-/// Enough of a file to see that it is another one: inode, size and time of change.
-type Stamp = Option<(u64, u64, i64, i64)>;
+/// Enough of a file to see that it is another one: inode, size, mode and time of change.
+type Stamp = Option<(u64, u64, u32, i64, i64)>;
 
 fn stamps(files: &[CertificateFile], ca: Option<&Ca>) -> Vec<Stamp> {
     let paths = files.iter().flat_map(|file| [file.certificate.clone(), file.key.clone()]);
@@ -189,5 +206,5 @@ fn stamps(files: &[CertificateFile], ca: Option<&Ca>) -> Vec<Stamp> {
 
 fn stamp(path: &Path) -> Stamp {
     let about = fs::metadata(path).ok()?;
-    Some((about.ino(), about.size(), about.ctime(), about.ctime_nsec()))
+    Some((about.ino(), about.size(), about.mode(), about.ctime(), about.ctime_nsec()))
 }

@@ -110,20 +110,28 @@ impl Ca {
     /// # Errors
     /// [`CaError`] says which file is wrong and what to do.
     pub fn open(folder: &Path, clock: Clock) -> Result<Ca, CaError> {
+        let ca = Self::unread(folder, clock)?;
+        ca.reload()?;
+        Ok(ca)
+    }
+
+    /// The CA of a folder that [`Ca::reload`] is still to read; it signs nothing before.
+    ///
+    /// # Errors
+    /// [`CaError::Mint`] when the library cannot make the key of the leaves.
+    pub fn unread(folder: &Path, clock: Clock) -> Result<Ca, CaError> {
         let leaf_key = mint::key()?;
         let der = PrivateKeyDer::try_from(leaf_key.serialize_der()).expect("the key is written as PKCS #8");
         let leaf_signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der)
             .expect("the TLS library signs with the P-256 keys that the same library made");
-        let ca = Ca {
+        Ok(Ca {
             folder: folder.to_owned(),
             clock,
             leaf_key,
             leaf_signer,
             authority: ArcSwapOption::empty(),
             leaves: moka::sync::Cache::new(LEAVES_MAX),
-        };
-        ca.reload()?;
-        Ok(ca)
+        })
     }
 
     /// Makes a root and an intermediate for `allowlist` in `folder` and opens them. The root's key is kept nowhere, so

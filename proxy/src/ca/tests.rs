@@ -572,3 +572,30 @@ fn a_changed_file_is_taken_and_a_broken_one_is_not() {
     assert!(certificates.reload_if_changed().unwrap().is_empty());
     assert_eq!(shown(), second);
 }
+
+#[test]
+fn a_broken_file_leaves_the_others_and_is_taken_once_it_is_put_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ca_folder, list) = (folder.path().join("ca"), list(&["lessons.kz", "media.kz"]));
+    drop(open(&ca_folder, &list));
+    let key_of_the_box = ca_folder.join("box.pem");
+    close(&key_of_the_box, 0o644);
+    let (own, certificate, key) = own_certificate(folder.path(), &["lessons.kz"]);
+    let files = [file(&["media.kz"], &folder.path().join("no.pem"), &key), file(&["lessons.kz"], &certificate, &key)];
+    let ca = Arc::new(Ca::unread(&ca_folder, Clock::held(today())).unwrap());
+    let certificates = Certificates::unread(&files, Some(ca));
+    let shown = |host| certificates.certified_key(&permit(&list, host)).map(|certified| certified.cert[0].clone());
+
+    let told = certificates.reload();
+    assert!(matches!(told.as_slice(), [CaError::Configured { .. }, CaError::OpenToOthers { .. }]), "{told:?}");
+    assert_eq!(shown("lessons.kz").unwrap(), own);
+    assert!(matches!(*shown("media.kz").unwrap_err(), CaError::NotCovered { .. }), "an open key signs nothing");
+    assert!(certificates.own_key(box_name()).is_err());
+    assert!(certificates.reload_if_changed().is_none(), "told once");
+
+    close(&key_of_the_box, 0o600);
+    let told = certificates.reload_if_changed().unwrap();
+    assert!(matches!(told.as_slice(), [CaError::Configured { .. }]), "{told:?}");
+    shown("media.kz").unwrap();
+    certificates.own_key(box_name()).unwrap();
+}

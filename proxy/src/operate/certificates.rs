@@ -17,8 +17,23 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How often the log repeats what is to be done: once a working day is read, and once a minute is not.
 const TELL_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Reads the files at the start. One that cannot be used keeps no box from serving: what it is for is passed through until
+/// [`watch`] finds it put right.
+pub(super) fn look_first(certificates: &Certificates, list: &Allowlist) {
+    let errors = certificates.reload();
+    for error in &errors {
+        warn!("{}; https that needs it is passed through until it is put right", Failure::of(error).message);
+    }
+    // A root that cannot be read is there: nobody is told to make one.
+    if let Some(ca) = certificates.ca()
+        && (errors.is_empty() || ca.root().is_some())
+    {
+        tell(ca, list);
+    }
+}
+
 /// Says what the administrator must know of the CA, at each start and every day.
-pub(super) fn tell(ca: &Ca, list: &Allowlist) {
+fn tell(ca: &Ca, list: &Allowlist) {
     let Standing { root, intermediate, findings } = ca.standing(list);
     if let (Some(root), Some(intermediate)) = (root, intermediate) {
         let until = day_text(intermediate.until);

@@ -46,8 +46,8 @@ pub enum RunError {
     /// A room does not open.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The certificates.
-    #[error("the box's certificates cannot be used")]
+    /// No key for the box's certificates can be made.
+    #[error("the box can make no certificates")]
     Ca(#[from] CaError),
     /// A door.
     #[error(transparent)]
@@ -89,9 +89,9 @@ struct Opened {
 fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
     make_private(&config.data).map_err(|source| RunError::Data { path: config.data.clone(), source })?;
     let clock = Clock::system();
-    let ca = Arc::new(Ca::open(&config.data.join("ca"), clock.clone())?);
-    certificates::tell(&ca, &list);
-    let certificates = Arc::new(Certificates::new(&config.certificates, Some(ca))?);
+    let ca = Arc::new(Ca::unread(&config.data.join("ca"), clock.clone())?);
+    let certificates = Arc::new(Certificates::unread(&config.certificates, Some(ca)));
+    certificates::look_first(&certificates, &list);
     let trust = Arc::new(Trust::new(config.trust.clone(), clock.clone()));
     // The store's lock comes before the doors and the socket: of two boxes in one folder the second ends here.
     let desk = Arc::new(Desk::open(&config, list, Some(Arc::clone(&certificates)), clock)?);
