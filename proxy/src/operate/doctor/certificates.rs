@@ -94,7 +94,7 @@ pub(super) fn judge(files: &[Facts]) -> Vec<Finding> {
 
 fn judge_one(facts: &Facts) -> Vec<Finding> {
     let (path, host) = (facts.path.display(), &facts.host);
-    let renew = "bring a new one; the files are read at the next start";
+    let renew = "put a new one in its place; the box that serves takes it within a minute";
     let Some(certificate) = &facts.certificate else {
         let what = format!("{path} for {host} cannot be read as a certificate");
         return vec![Finding::error(CHECK, what, "it must be PEM, and readable for the account of the box")];
@@ -169,6 +169,7 @@ mod tests {
             let findings = judge_one(&facts);
             assert_eq!(worst(&findings), state, "{findings:?}");
             assert!(findings.iter().any(|finding| finding.what.contains(words)), "{words}: {findings:?}");
+            assert!(findings.iter().flat_map(|it| &it.advice).all(|advice| !advice.contains("start")), "{findings:?}");
         }
     }
 

@@ -61,12 +61,20 @@ pub(super) enum Is {
     NoRight,
     /// An address that this machine does not have.
     NotOurs,
+    /// Somebody is there who, in these words, does not serve this question; it need not be wrong.
+    Unclear(String),
     /// The system's words.
     Other(String),
 }
 
-/// Knocks at every door, or tries to open it when no box serves. `resolvers` are where the box answers DNS.
-pub(super) async fn gather(options: &IngressOptions, resolvers: &[SocketAddr], is_serving: bool) -> Vec<Door> {
+/// Knocks at every door, or tries to open it when no box serves. `resolvers` are where the box answers DNS, and `lead` is
+/// what its resolver says of where names lead; none when it has no resolver, or was not asked.
+pub(super) async fn gather(
+    options: &IngressOptions,
+    resolvers: &[SocketAddr],
+    is_serving: bool,
+    lead: Option<&str>,
+) -> Vec<Door> {
     let router = &options.router;
     let doors = [
         ("http", &options.http),
@@ -81,7 +89,7 @@ pub(super) async fn gather(options: &IngressOptions, resolvers: &[SocketAddr], i
         let is = match (address.port(), is_serving) {
             (0, _) => Is::Chosen,
             (_, true) if kind == ROUTER => behind_the_router(address),
-            (_, true) if kind == DNS => ask_resolver(address).await,
+            (_, true) if kind == DNS => ask_resolver(address, lead).await,
             (_, false) if kind == DNS => try_to_open_for_dns(address),
             (_, true) => knock(kind, address).await,
             (_, false) => try_to_open(address),
@@ -102,12 +110,29 @@ fn behind_the_router(address: SocketAddr) -> Is {
 }
 
 /// How the resolver is while the box serves: it answers for the box's own name.
-async fn ask_resolver(address: SocketAddr) -> Is {
-    match ask(reachable(address), names::box_name().as_str(), RecordType::A).await {
-        Said::Silence => Is::Shut,
-        Said::Failed | Said::NoSuchName => Is::Foreign(owner(address.port())),
-        Said::Records(_) | Said::NoData => Is::Ours,
-    }
+async fn ask_resolver(address: SocketAddr, lead: Option<&str>) -> Is {
+    let said = ask(reachable(address), names::box_name().as_str(), RecordType::A).await;
+    of_resolver(&said, lead, || owner(address))
+}
+
+/// What an answer says of who gave it. The box's own resolver does not know the box while names lead past it, and refuses
+/// who is not in `clients`, which this machine need not be.
+fn of_resolver(said: &Said, lead: Option<&str>, owner: impl FnOnce() -> Option<String>) -> Is {
+    let words = match said {
+        Said::Silence => return Is::Shut,
+        Said::Records(_) | Said::NoData => return Is::Ours,
+        Said::Failed => "it has no answer for this machine",
+        Said::NoSuchName => "it does not know the box's name",
+    };
+    let lead = lead.map(|lead| format!("{words}; {lead}"));
+    let is_known = lead.is_some();
+    unless_foreign(lead.unwrap_or_else(|| words.to_owned()), is_known, owner())
+}
+
+/// [`Is::Unclear`] with these words, unless another program has the port. Where this account may not see who has it, that
+/// is the box if it `is_known` to be there.
+fn unless_foreign(words: String, is_known: bool, owner: Option<String>) -> Is {
+    if owner.as_deref().map_or(is_known, |owner| owner == PROGRAM) { Is::Unclear(words) } else { Is::Foreign(owner) }
 }
 
 /// DNS is asked over UDP and TCP; the system counts their ports apart.
@@ -145,7 +170,11 @@ async fn knock(kind: &'static str, address: SocketAddr) -> Is {
     });
     match answered.await {
         Ok(Ok(true)) => Is::Ours,
-        Ok(Ok(false)) => Is::Foreign(owner(address.port())),
+        Ok(Ok(false)) => Is::Foreign(owner(address)),
+        // So the box treats who is not in `clients` at the forward door, and who has too many connections.
+        Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+            unless_foreign("connections from this machine are reset".to_owned(), true, owner(address))
+        }
         Ok(Err(_)) | Err(_) => Is::Shut,
     }
 }
@@ -160,18 +189,18 @@ fn try_to_open(address: SocketAddr) -> Is {
 
 fn why_not(error: &io::Error, address: SocketAddr) -> Is {
     match error.kind() {
-        io::ErrorKind::AddrInUse => Is::Foreign(owner(address.port())),
+        io::ErrorKind::AddrInUse => Is::Foreign(owner(address)),
         io::ErrorKind::PermissionDenied => Is::NoRight,
         io::ErrorKind::AddrNotAvailable => Is::NotOurs,
         _ => Is::Other(error.to_string()),
     }
 }
 
-/// The name of the program that listens on a port, as far as this account may see it.
-fn owner(port: u16) -> Option<String> {
+/// The name of the program that listens at an address, as far as this account may see it.
+fn owner(address: SocketAddr) -> Option<String> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
         let table = std::fs::read_to_string(table).ok()?;
-        table.lines().find_map(|line| listening_inode(line, port).map(str::to_owned))
+        table.lines().find_map(|line| listening_inode(line, address).map(str::to_owned))
     })?;
     let socket = format!("socket:[{inode}]");
     let has_socket = |process: &Path| {
@@ -185,14 +214,36 @@ fn owner(port: u16) -> Option<String> {
     Some(name.trim().chars().filter(|sign| !sign.is_control()).collect())
 }
 
-/// The inode of a line of `/proc/net/tcp` when that is of a socket which listens on this port.
-fn listening_inode(line: &str, port: u16) -> Option<&str> {
+/// The inode of a line of `/proc/net/tcp` when that is of a socket which listens where `address` would.
+fn listening_inode(line: &str, address: SocketAddr) -> Option<&str> {
     /// `TCP_LISTEN` of the kernel.
     const LISTENS: &str = "0A";
     let mut fields = line.split_whitespace();
-    let (_, local_port) = fields.nth(1)?.rsplit_once(':')?;
-    let is_meant = u16::from_str_radix(local_port, 16).ok()? == port && fields.nth(1)? == LISTENS;
+    let (local, port) = fields.nth(1)?.rsplit_once(':')?;
+    let is_meant = u16::from_str_radix(port, 16).ok()? == address.port()
+        && fields.nth(1)? == LISTENS
+        && overlap(address_of_kernel(local)?, address.ip());
     fields.nth(5).filter(|_| is_meant)
+}
+
+/// An address as the kernel writes it: words of 32 bits, each in the machine's own order.
+fn address_of_kernel(text: &str) -> Option<IpAddr> {
+    let word = |at: usize| u32::from_str_radix(text.get(at * 8..at * 8 + 8)?, 16).ok().map(u32::to_ne_bytes);
+    match text.len() {
+        8 => Some(IpAddr::from(word(0)?)),
+        32 => {
+            let bytes = [word(0)?, word(1)?, word(2)?, word(3)?].concat();
+            Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?).to_canonical())
+        }
+        _ => None,
+    }
+}
+
+/// Whether one port cannot be had at both: they are the same, or one of them means all. `::` means those of IPv4, too.
+fn overlap(one: IpAddr, other: IpAddr) -> bool {
+    let contains = |all: IpAddr, it: IpAddr| all.is_unspecified() && (all.is_ipv6() || it.is_ipv4());
+    let (one, other) = (one.to_canonical(), other.to_canonical());
+    one == other || contains(one, other) || contains(other, one)
 }
 
 /// What that means.
@@ -227,6 +278,12 @@ fn judge_one(Door { kind, address, is }: &Door) -> Finding {
             format!("{door}: not an address of this machine"),
             "`ip address` shows those it has; write one of them, or 0.0.0.0, in [listen]",
         ),
+        Is::Unclear(words) => Finding::unknown(
+            CHECK,
+            format!("{door}: {words}"),
+            "if this machine's address is not in `clients`, or names were led past the box, so it should be; otherwise see \
+             `bulaq status` and `ss -ltnp`",
+        ),
         Is::Other(words) => {
             Finding::error(CHECK, format!("{door}: cannot be opened: {words}"), "choose another address in [listen]")
         }
@@ -251,32 +308,38 @@ mod tests {
     async fn a_door_is_free_foreign_shut_or_not_of_this_machine() {
         let other = TcpListener::bind(any()).unwrap();
         let taken = other.local_addr().unwrap();
-        let found = gather(&options(taken), &[], false).await;
+        let found = gather(&options(taken), &[], false, None).await;
         let Is::Foreign(Some(owner)) = &found[0].is else { panic!("{found:?}") };
         let ours = std::fs::read_to_string("/proc/self/comm").unwrap();
         assert_eq!(owner, ours.trim(), "a process sees its own sockets");
         drop(other);
-        assert!(matches!(gather(&options(taken), &[], false).await[0].is, Is::Free));
-        assert!(matches!(gather(&options(taken), &[], true).await[0].is, Is::Shut));
-        assert!(matches!(gather(&options("192.0.2.1:8080".parse().unwrap()), &[], false).await[0].is, Is::NotOurs));
-        assert!(matches!(gather(&options(any()), &[], false).await[0].is, Is::Chosen));
+        assert!(matches!(gather(&options(taken), &[], false, None).await[0].is, Is::Free));
+        assert!(matches!(gather(&options(taken), &[], true, None).await[0].is, Is::Shut));
+        assert!(matches!(
+            gather(&options("192.0.2.1:8080".parse().unwrap()), &[], false, None).await[0].is,
+            Is::NotOurs
+        ));
+        assert!(matches!(gather(&options(any()), &[], false, None).await[0].is, Is::Chosen));
 
         let router = RouterOptions { https: vec![taken], ..RouterOptions::default() };
         let behind = IngressOptions { router, ..IngressOptions::default() };
-        assert!(matches!(gather(&behind, &[], true).await[0].is, Is::Shut));
+        assert!(matches!(gather(&behind, &[], true, None).await[0].is, Is::Shut));
         let _other = TcpListener::bind(taken).unwrap();
-        assert!(matches!(gather(&behind, &[], true).await[0].is, Is::Foreign(Some(_))), "this test is not the box");
+        assert!(
+            matches!(gather(&behind, &[], true, None).await[0].is, Is::Foreign(Some(_))),
+            "this test is not the box"
+        );
     }
 
     #[tokio::test]
     async fn the_resolvers_door_is_asked() {
         let other = UdpSocket::bind(any()).unwrap();
         let taken = other.local_addr().unwrap();
-        let found = gather(&IngressOptions::default(), &[taken], false).await;
+        let found = gather(&IngressOptions::default(), &[taken], false, None).await;
         assert!(matches!(found[0].is, Is::Foreign(_)), "UDP is taken though TCP is free: {found:?}");
         drop(other);
-        assert!(matches!(gather(&IngressOptions::default(), &[taken], false).await[0].is, Is::Free));
-        assert!(matches!(gather(&IngressOptions::default(), &[taken], true).await[0].is, Is::Shut));
+        assert!(matches!(gather(&IngressOptions::default(), &[taken], false, None).await[0].is, Is::Free));
+        assert!(matches!(gather(&IngressOptions::default(), &[taken], true, None).await[0].is, Is::Shut));
     }
 
     #[tokio::test]
@@ -291,7 +354,7 @@ mod tests {
                 assert!(seen[..read].starts_with(b"GET /here.json HTTP/1.1\r\nHost: bulaq.internal\r\n"));
                 stream.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{words}").as_bytes()).await.unwrap();
             });
-            let found = gather(&options(address), &[], true).await;
+            let found = gather(&options(address), &[], true, None).await;
             assert_eq!(matches!(found[0].is, Is::Ours), is_ours, "{found:?}");
             answers.await.unwrap();
         }
@@ -308,6 +371,7 @@ mod tests {
             (Is::Shut, State::Error),
             (Is::NoRight, State::Unknown),
             (Is::NotOurs, State::Error),
+            (Is::Unclear("no answer".to_owned()), State::Unknown),
             (Is::Other("no".to_owned()), State::Error),
         ] {
             let finding = judge_one(&Door { kind: "http", address: any(), is });
@@ -319,9 +383,50 @@ mod tests {
     fn the_kernels_table_is_read() {
         let line =
             "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12345 1 0";
-        assert_eq!(listening_inode(line, 8080), Some("12345"));
-        assert_eq!(listening_inode(line, 8081), None);
-        assert_eq!(listening_inode(&line.replace(" 0A ", " 01 "), 8080), None);
-        assert_eq!(listening_inode("  sl  local_address rem_address   st", 8080), None);
+        let six =
+            |local: &str| line.replace("0100007F", local).replace("00000000:0000 0A", &format!("{:032}:0000 0A", 0));
+        let every = six(&"0".repeat(32));
+        let mapped = six("0000000000000000FFFF00000100007F");
+        let local = six("00000000000000000000000001000000");
+        for (line, address, is_it) in [
+            (line, "127.0.0.1:8080", true),
+            (line, "0.0.0.0:8080", true),
+            (line, "[::]:8080", true),
+            (line, "127.0.0.1:8081", false),
+            // As a resolver of the machine's own at 127.0.0.53 beside the box.
+            (line, "192.168.10.5:8080", false),
+            (line, "[::1]:8080", false),
+            (&every, "192.168.10.5:8080", true),
+            (&every, "[::1]:8080", true),
+            (&mapped, "127.0.0.1:8080", true),
+            (&mapped, "127.0.0.2:8080", false),
+            (&local, "[::1]:8080", true),
+            (&local, "0.0.0.0:8080", false),
+            (&line.replace("0100007F", "00000000"), "192.168.10.5:8080", true),
+            (&line.replace(" 0A ", " 01 "), "127.0.0.1:8080", false),
+            ("  sl  local_address rem_address   st", "127.0.0.1:8080", false),
+        ] {
+            let inode = listening_inode(line, address.parse().unwrap());
+            assert_eq!(inode, is_it.then_some("12345"), "{line} {address}");
+        }
+    }
+
+    #[test]
+    fn the_boxs_own_no_is_not_another_programs() {
+        let (ours, other) = (Some("bulaq".to_owned()), Some("dnsmasq".to_owned()));
+        let paused = Some("names lead past the box until `bulaq dns resume`");
+        for (said, lead, owner, is_unclear) in [
+            (Said::NoSuchName, paused, ours.clone(), true),
+            (Said::NoSuchName, paused, None, true),
+            (Said::Failed, Some("names lead to the box"), None, true),
+            (Said::Failed, None, ours, true),
+            (Said::Failed, paused, other.clone(), false),
+            (Said::NoSuchName, None, other, false),
+            (Said::NoSuchName, None, None, false),
+        ] {
+            let is = of_resolver(&said, lead, || owner.clone());
+            assert_eq!(matches!(is, Is::Unclear(_)), is_unclear, "{said:?} {lead:?} {owner:?}: {is:?}");
+            assert!(is_unclear || matches!(&is, Is::Foreign(who) if *who == owner), "{is:?}");
+        }
     }
 }

@@ -97,7 +97,9 @@ pub async fn examine(config: &Config, scope: &Scope, clock: &Clock) -> Vec<Findi
         findings
     };
     let names = async { names::judge(&names::gather(&scope.name_servers, &allowlist, config).await) };
-    let doors = async { doors::judge(&doors::gather(&config.ingress, &config.dns.listen, is_serving).await) };
+    let lead = served.as_ref().and_then(|status| status.dns.as_ref()).map(|dns| dns.leading.clone());
+    let doors =
+        async { doors::judge(&doors::gather(&config.ingress, &config.dns.listen, is_serving, lead.as_deref()).await) };
     let files = {
         let (config, allowlist, clock) = (config.clone(), allowlist.clone(), clock.clone());
         async move {
