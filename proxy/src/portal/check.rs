@@ -4,7 +4,7 @@
 //! two marks and the advice remain. Nothing about the device is kept or sent anywhere.
 
 use askama::Template;
-use bulaq_allowlist::{Allowlist, HostPattern};
+use bulaq_allowlist::{Allowlist, HostEntry, HostPattern, export};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
@@ -25,10 +25,12 @@ pub fn page_at(path: &str, accept_language: Option<&str>) -> Option<Language> {
     if before.is_empty() { start::page_at("/", accept_language) } else { start::page_at(before, accept_language) }
 }
 
-/// One host of each of the first sites: what a device on this list would open.
+/// One host of each of the first sites: what a device on this list would open. Hosts that pages of other sites use too
+/// don't lead to the box, so nobody is asked for them.
 pub fn hosts_of(list: &Allowlist) -> Vec<String> {
     let first = |site: &std::sync::Arc<bulaq_allowlist::Site>| {
-        let exact = site.hosts().iter().find(|entry| matches!(entry.pattern(), HostPattern::Exact(_)));
+        let is_exact = |entry: &&HostEntry| matches!(entry.pattern(), HostPattern::Exact(_));
+        let exact = site.hosts().iter().filter(is_exact).find(|entry| export::leads(list, entry.host()));
         exact.map(|entry| entry.host().to_string())
     };
     list.sites().iter().filter_map(first).take(HOSTS_MAX).collect()
@@ -90,7 +92,7 @@ const ROWS: [Row<Said>; 5] = [
         letter: "L",
         title: said::LESSONS,
         good: said::LESSONS_GOOD,
-        bad: said::LESSONS_BAD,
+        bad: said::LESSONS_SOME,
         open: said::LESSONS_OPEN,
     },
     Row {
@@ -175,5 +177,12 @@ mod tests {
         let hosts = hosts_of(&Allowlist::parse("list.toml", &text).unwrap().allowlist);
         assert_eq!(hosts.len(), HOSTS_MAX);
         assert_eq!(hosts[0], "s0.kz");
+    }
+
+    #[test]
+    fn hosts_that_stay_outside_the_box_are_not_asked() {
+        let text = "[[site]]\nname = \"a\"\nhosts = [\"fonts.gstatic.com\", \"a.kz\"]\n\
+                    [[site]]\nname = \"b\"\nhosts = [\"fonts.googleapis.com\"]\n";
+        assert_eq!(hosts_of(&Allowlist::parse("list.toml", text).unwrap().allowlist), ["a.kz"]);
     }
 }

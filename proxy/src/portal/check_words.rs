@@ -53,10 +53,10 @@ pub(super) const LESSONS_GOOD: Said = said(
     "Все проверенные сайты приходят из коробки:",
     "All the sites that were tried come from the box:",
 );
-pub(super) const LESSONS_BAD: Said = said(
-    "Сайттардың бір бөлігі ғана қораптан келеді. Техникалық маман қорапта `bulaq doctor` іске қоссын. Қораптан келетіні:",
-    "Только часть сайтов приходит из коробки. Пусть технический специалист запустит на ней `bulaq doctor`. Приходят из коробки:",
-    "Only some of the sites come from the box. The technician should run `bulaq doctor` on it. From the box:",
+pub(super) const LESSONS_SOME: Said = said(
+    "Сайттардың бір бөлігі қораптан келетіні көрінді. Қалғандары https арқылы өткізілуі мүмкін, бұл қалыпты. Қораптан келетіні:",
+    "Видно, что часть сайтов приходит из коробки. Остальные могут пропускаться по https, это нормально. Приходят из коробки:",
+    "It showed that some of the sites come from the box. The others may pass through over https, which is fine. From the box:",
 );
 pub(super) const LESSONS_OPEN: Said = said(
     "Сайттар қораптан келетіні көрінбеді: олар https арқылы өткізіледі, немесе бұл құрылғы қорапты айналып өтеді.",
