@@ -240,7 +240,7 @@ impl Office {
             return Err(CaError::Clock);
         }
         if !self.says.validity.holds(now, Duration::ZERO) {
-            let help = "make a new one with `bulaq ca init` in a new folder, and give it to the devices";
+            let help = "make a new one with `bulaq ca init --folder NEW`, and give it to the devices";
             return Err(CaError::Expired { what: "root certificate", help });
         }
         let (scope, left_out) = wanted.split_by(&self.says.scope);

@@ -91,7 +91,7 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const RENEW: &str = "renew it with `bulaq ca issue` (`bulaq ca request` where the district has the root)";
-        const NEW_ROOT: &str = "make a new root with `bulaq ca init` in a new folder, and give it to the devices";
+        const NEW_ROOT: &str = "make a new root with `bulaq ca init --folder NEW`, and give it to the devices";
         match self {
             Self::NoRoot => f.write_str(
                 "there is no CA yet, so sites set to tls = \"terminate\" are passed through; make one with \

@@ -48,8 +48,11 @@ pub(super) fn gather(config: &Config, list: &Allowlist, clock: &Clock) -> Vec<Fa
     let each = |file: &CertificateFile| {
         let of_name = |name: &CertificateName| {
             let (shown, example, is_listed) = match name {
-                CertificateName::Host(host) => (host.to_string(), host.to_string(), list.site_of(host).is_some()),
-                // Gateway names are of no site; they are what wildcards are brought for.
+                // The gateway's domain is of no site, nor are the names below it, for which wildcards are brought.
+                CertificateName::Host(host) => {
+                    let is_listed = list.site_of(host).is_some() || config.ingress.gateway.as_ref() == Some(host);
+                    (host.to_string(), host.to_string(), is_listed)
+                }
                 CertificateName::Below(host) => (format!("*.{host}"), format!("any.{host}"), true),
             };
             Facts {
