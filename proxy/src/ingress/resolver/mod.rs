@@ -1,8 +1,8 @@
 //! The resolver: names of the list lead to the box, all others are looked up by the school's own resolvers.
 //!
-//! [`plan`] decides, purely. [`message`] goes from bytes to a question and from an answer to bytes that are no more than
-//! may be. What must be asked goes through [`cache`] and is asked once for all who wait ([`upstream`]). Only the school's
-//! clients are served, each within its share ([`rate`]). [`Switch`] takes the box out of the answers while it does not
+//! `plan` decides, purely. `message` goes from bytes to a question and from an answer to bytes that are no more than
+//! may be. What must be asked goes through `cache` and is asked once for all who wait (`upstream`). Only the school's
+//! clients are served, each within its share (`rate`). [`Switch`] takes the box out of the answers while it does not
 //! serve. No name is ever written or counted; in memory it is as long as its answer may be believed.
 
 mod cache;
