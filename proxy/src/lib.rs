@@ -22,6 +22,8 @@ pub mod portal; // the pupil's pages
 
 pub mod serve; // the rooms of a box, opened and closed in order
 
+pub mod workers; // the threads that serve connections, one for each processor
+
 pub mod shutdown; // the end: drain first, at once when asked twice
 
 pub mod operate; // what the people who run the box touch: the control socket, and `serve` from start to end

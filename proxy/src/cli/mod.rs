@@ -95,7 +95,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let is_quiet = !matches!(arguments.command, Command::Serve(_));
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // The box serves on threads of its own (`workers`); all else of it is little, and waits more than it works.
+    let mut runtime = match arguments.command {
+        Command::Serve(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("bulaq: the runtime does not start: {error}");

@@ -65,6 +65,10 @@ const fn counts(bounds: origin::Bounds<usize>) -> Limit<u64> {
 /// holds the most.
 pub const REQUESTS_MAX: Limit<u64> = Limit::new(16, 4_096, 65_536);
 
+/// `workers`: threads that serve connections. 0 is one for each processor of the machine, which is best unless another
+/// program on it needs some for itself; more than there are processors gain nothing.
+pub const WORKERS: Limit<u64> = Limit::new(0, 0, 64);
+
 // ---- [trust] ----
 
 /// `remembered`: how long a device that has passed the probe is taken to trust the CA. A school day by default; an

@@ -45,6 +45,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where local times are local.
     pub time_zone: TimeZone,
+    /// How many threads serve connections; 0 for one a processor.
+    pub workers: usize,
     /// The doors, their limits, and the networks that see `Cache-Status`.
     pub ingress: IngressOptions,
     /// The resolver.

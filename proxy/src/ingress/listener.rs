@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::{EnterGuard, Handle};
 use tokio::time::sleep;
 
 use super::doors::Outcome;
@@ -35,6 +36,16 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG.unsigned_abs())
 }
 
+/// The same socket for each thread: all wait at it, and who is free takes the next connection.
+pub(super) fn share(listener: TcpListener, threads: &[Handle]) -> io::Result<Vec<(TcpListener, &Handle)>> {
+    let listener = listener.into_std()?;
+    let for_thread = |thread| {
+        let _inside: EnterGuard<'_> = Handle::enter(thread);
+        Ok((TcpListener::from_std(listener.try_clone()?)?, thread))
+    };
+    threads.iter().map(for_thread).collect()
+}
+
 /// Takes connections until the box is shut down.
 pub(super) async fn accept<S, D>(behind: Arc<Behind<S, D>>, listener: TcpListener, kind: DoorKind)
 where
@@ -42,10 +53,6 @@ where
     D: Dial,
 {
     loop {
-        let free = tokio::select! {
-            free = behind.places.free() => free,
-            () = behind.shutdown.draining() => return,
-        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = behind.shutdown.draining() => return,
@@ -65,6 +72,11 @@ where
             turn_off(stream);
             continue;
         }
+        // One connection may wait here for a place, the next ones wait in the kernel.
+        let free = tokio::select! {
+            free = behind.places.free() => free,
+            () = behind.shutdown.draining() => return,
+        };
         let Some(place) = behind.places.give(free, peer.ip()) else {
             behind.doors.count(Outcome::TooMany);
             tracing::debug!("a client has too many connections");

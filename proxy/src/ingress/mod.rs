@@ -42,6 +42,7 @@ use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -59,6 +60,7 @@ use self::transparent::{Mode, RouterOptions};
 use crate::ca::Certificates;
 use crate::request::{RequestBody, ResponseBody};
 use crate::shutdown::Shutdown;
+use crate::workers::Workers;
 
 /// Where the box listens, and how much it takes.
 #[derive(Clone, Debug)]
@@ -185,7 +187,7 @@ impl Ingress {
                 listeners.push((kind, local, listener));
             }
         }
-        Ok(Bound { listeners, options })
+        Ok(Bound { listeners, options, threads: Vec::new() })
     }
 }
 
@@ -207,6 +209,8 @@ fn explain(address: SocketAddr, kind: DoorKind, mode: Mode, source: io::Error) -
 pub struct Bound {
     listeners: Vec<(DoorKind, SocketAddr, TcpListener)>,
     options: IngressOptions,
+    /// The threads that are to serve.
+    threads: Vec<Handle>,
 }
 
 /// What answers requests: the stack. Every service with these types is one.
@@ -345,11 +349,18 @@ impl Bound {
         self.listeners.iter().filter(|(kind, _, _)| *kind == wanted).map(|(_, local, _)| *local).collect()
     }
 
+    /// Has these threads serve the connections, each those that it takes; without any it is the caller's.
+    #[must_use]
+    pub fn on(self, workers: &Workers) -> Self {
+        Self { threads: workers.handles().to_vec(), ..self }
+    }
+
     /// Serves until the shutdown is asked for; then takes nothing new and lets what has begun finish, for as long as
     /// `drain_s` allows. Returns when the last connection has ended.
     ///
     /// # Errors
-    /// [`IngressError::Tls`], at once, when TLS cannot be set up.
+    /// At once: [`IngressError::Tls`] when TLS cannot be set up, [`IngressError::Listen`] when a socket cannot be shared
+    /// among the threads.
     pub async fn serve<S, D>(mut self, inside: Inside<S, D>) -> Result<(), IngressError>
     where
         S: Answers,
@@ -357,10 +368,16 @@ impl Bound {
     {
         let shutdown = inside.shutdown.clone();
         self.options.forward = self.forward(); // with the ports that the system chose
+        if self.threads.is_empty() {
+            self.threads.push(Handle::current());
+        }
         let behind = Arc::new(Behind::new(inside, self.options)?);
         let tasks = behind.tasks.clone();
-        for (kind, _, listener) in self.listeners {
-            tasks.spawn(listener::accept(Arc::clone(&behind), listener, kind));
+        for (kind, address, listener) in self.listeners {
+            let shared = listener::share(listener, &self.threads);
+            for (listener, thread) in shared.map_err(|source| IngressError::Listen { address, source })? {
+                tasks.spawn_on(listener::accept(Arc::clone(&behind), listener, kind), thread);
+            }
         }
         tasks.close();
         shutdown.draining().await;

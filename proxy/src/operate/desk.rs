@@ -301,9 +301,11 @@ impl Operations for Desk {
         })
     }
 
-    async fn reload(&self) -> Result<ReloadDone, Failure> {
-        // Reading and compiling the largest list takes a second; other commands wait for it, requests do not.
-        tokio::task::block_in_place(|| self.reload_now())
+    async fn reload(self: &Arc<Self>) -> Result<ReloadDone, Failure> {
+        // Reading and compiling the largest list takes a second.
+        let desk = Arc::clone(self);
+        let reloading = tokio::task::spawn_blocking(move || desk.reload_now());
+        reloading.await.unwrap_or_else(|_| Err(Failure::new("reading the allowlist ended early; the old list stays")))
     }
 
     async fn lead(&self, lead: Lead) -> Result<DnsStatus, Failure> {

@@ -1,5 +1,7 @@
 //! What can be asked of a box, and what it answers.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ingress::doors;
@@ -28,7 +30,7 @@ pub trait Operations: Send + Sync + 'static {
     fn verify(&self, tell: Tell<VerifyStep>) -> impl Future<Output = Result<VerifyDone, Failure>> + Send;
 
     /// Reads the allowlist and the certificates again. A file with an error is refused and the old list stays.
-    fn reload(&self) -> impl Future<Output = Result<ReloadDone, Failure>> + Send;
+    fn reload(self: &Arc<Self>) -> impl Future<Output = Result<ReloadDone, Failure>> + Send;
 
     /// Lets names lead past the box for so many seconds, or until told otherwise; or to the box again.
     fn lead(&self, lead: Lead) -> impl Future<Output = Result<DnsStatus, Failure>> + Send;

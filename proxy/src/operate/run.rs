@@ -13,6 +13,7 @@ use super::certificates;
 use super::control::{Control, ControlError};
 use super::desk::Desk;
 use super::names::Names;
+use super::operations::Operations;
 use super::socket_path;
 use crate::ca::{Ca, CaError, Certificates};
 use crate::clock::Clock;
@@ -27,6 +28,7 @@ use crate::prefetch::progress::LogLines;
 use crate::request::Source;
 use crate::serve::OpenError;
 use crate::shutdown::Shutdown;
+use crate::workers::Workers;
 
 /// How long fills and a night that is told to stop may take to come to an end after the last connection.
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
@@ -58,6 +60,9 @@ pub enum RunError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// The threads that serve.
+    #[error("the system gives no threads to serve with")]
+    Workers(#[source] std::io::Error),
     /// The signals.
     #[error("the system refuses to tell signals")]
     Signals(#[source] std::io::Error),
@@ -84,6 +89,7 @@ struct Opened {
     certificates: Arc<Certificates>,
     router: RouterOptions,
     trust: Arc<Trust>,
+    workers: Workers,
 }
 
 fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
@@ -99,6 +105,7 @@ fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
     let names = Names::open(&config)?;
     let bound = Ingress::bind(config.ingress)?;
     let control = Control::open(&socket_path(&config.data))?;
+    let workers = Workers::start(config.workers).map_err(RunError::Workers)?;
     for (door, addresses) in
         [("http", bound.http()), ("https", bound.https()), ("proxy", bound.forward()), ("router", bound.router())]
     {
@@ -106,12 +113,12 @@ fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
             info!(%address, "{door} is open");
         }
     }
-    Ok(Opened { desk, bound, names, control, certificates, router, trust })
+    Ok(Opened { desk, bound, names, control, certificates, router, trust, workers })
 }
 
 impl Opened {
     async fn serve(self, shutdown: Shutdown, hang_up: Signal) -> Result<(), RunError> {
-        let Self { desk, bound, names, control, certificates, router, trust } = self;
+        let Self { desk, bound, names, control, certificates, router, trust, workers } = self;
         let context = Arc::clone(&desk.rooms().context);
         let stop = CancellationToken::new();
         let stopped = || stop.clone().cancelled_owned();
@@ -155,7 +162,7 @@ impl Opened {
         if let Some(names) = &names {
             names.doors_are_open();
         }
-        let served = bound.serve(inside).await;
+        let served = bound.on(&workers).serve(inside).await;
         if let Some(names) = names {
             names.end().await;
         }
@@ -212,15 +219,13 @@ fn receipts_of_tunnels(ledger: Arc<Ledger>) -> OnTunnel {
 /// SIGHUP reads the allowlist and the certificates again.
 async fn reload_on_signal(desk: Arc<Desk>, mut hang_up: Signal) {
     while hang_up.recv().await.is_some() {
-        let desk = Arc::clone(&desk);
-        match tokio::task::spawn_blocking(move || desk.reload_now()).await {
-            Ok(Ok(done)) => {
+        match desk.reload().await {
+            Ok(done) => {
                 let (sites, warnings) = (done.sites, done.warnings.len());
                 info!(sites, warnings, "the allowlist and the certificates are read again");
                 done.certificates.iter().for_each(|warning| warn!("{warning}"));
             }
-            Ok(Err(failure)) => warn!("{failure}; `bulaq allowlist check` says more"),
-            Err(_) => warn!("reading the allowlist ended early; the old list stays"),
+            Err(failure) => warn!("{failure}; `bulaq allowlist check` says more"),
         }
     }
 }

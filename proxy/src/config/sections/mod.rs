@@ -58,6 +58,7 @@ pub(super) fn config(root: &Section<'_, '_>, folder: &Path) -> Config {
     let dns = dns::dns(&root.section("dns"), &ingress, &mut origin);
     Config {
         allowlist: path(root.text("allowlist").map_or("allowlist.toml", |(text, _)| text)),
+        workers: as_usize(root.limited("workers", &limits::WORKERS)),
         ingress,
         dns,
         certificates: certificates(&root.section("tls"), folder),

@@ -23,7 +23,7 @@ async fn with_gateway(files: &[CertificateFile]) -> TestBox {
     let gateway = GatewayOptions { domain, contact: None };
     let stack = Gateway::new(gateway, Arc::new(ArcSwap::from_pointee(list)), stack_of(&seen));
     let origin = SocketAddr::from(([127, 0, 0, 1], 9));
-    TestBox::with_all((options, trust), files, origin, seen, stack).await
+    TestBox::with_all((options, trust), files, origin, seen, stack, None).await
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod hellos;
 mod https;
 mod misdirected;
 mod own_names;
+mod threads;
 mod tunnels;
 
 use std::net::IpAddr;
@@ -207,13 +208,20 @@ impl TestBox {
     async fn with_stack(stack: impl Answers, files: &[CertificateFile]) -> Self {
         let origin = SocketAddr::from(([127, 0, 0, 1], 9));
         let options = (IngressOptions::default(), TrustOptions::default());
-        Self::with_all(options, files, origin, Arc::default(), stack).await
+        Self::with_all(options, files, origin, Arc::default(), stack, None).await
+    }
+
+    /// A box that serves on these threads.
+    async fn on(workers: &Workers, stack: impl Answers) -> Self {
+        let origin = SocketAddr::from(([127, 0, 0, 1], 9));
+        let options = (IngressOptions::default(), TrustOptions::default());
+        Self::with_all(options, &[], origin, Arc::default(), stack, Some(workers)).await
     }
 
     async fn with_trust(options: IngressOptions, trust: TrustOptions, origin: SocketAddr) -> Self {
         let seen = Arc::new(Seen::default());
         let stack = stack_of(&seen);
-        Self::with_all((options, trust), &[], origin, seen, stack).await
+        Self::with_all((options, trust), &[], origin, seen, stack, None).await
     }
 
     async fn with_all(
@@ -222,11 +230,15 @@ impl TestBox {
         origin: SocketAddr,
         seen: Arc<Seen>,
         stack: impl Answers,
+        workers: Option<&Workers>,
     ) -> Self {
         let any = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
         let (http, https, forward) = (any.clone(), any.clone(), any);
         let options = IngressOptions { http, https, forward, ..options };
-        let bound = Ingress::bind(options).unwrap();
+        let mut bound = Ingress::bind(options).unwrap();
+        if let Some(workers) = workers {
+            bound = bound.on(workers);
+        }
         let (http, https, forward) = (bound.http()[0], bound.https()[0], bound.forward()[0]);
         let allowlist = Allowlist::parse("allowlist.toml", LIST).unwrap().allowlist;
         let folder = tempfile::tempdir().unwrap();

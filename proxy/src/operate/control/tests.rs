@@ -76,7 +76,7 @@ impl Operations for Told {
         Ok(VerifyDone { files: 1, ..VerifyDone::default() })
     }
 
-    async fn reload(&self) -> Result<ReloadDone, Failure> {
+    async fn reload(self: &Arc<Self>) -> Result<ReloadDone, Failure> {
         Err(Failure { message: "the allowlist has an error".to_owned(), details: vec!["line 3".to_owned()] })
     }
 
