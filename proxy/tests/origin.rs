@@ -14,6 +14,7 @@ use bulaq::request::{ForwardError, RequestBody};
 use bulaq_allowlist::{Permit, Scheme};
 use bytes::Bytes;
 use http::{Method, Request, Response};
+use http_body::Body;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 
 use common::dns::{Answer, NameServer};
@@ -272,6 +273,42 @@ async fn a_connection_is_used_again_but_never_one_that_said_too_much() {
         get(&way, &plain()).await;
         assert_eq!(get(&way, &plain()).await, "200 fine");
         assert_eq!(origin.connections(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_by_who_reads_no_further_than_the_last_byte() {
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    for answer in ["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", chunked] {
+        let origin = Origin::start(move |_| vec![send(answer)]).await;
+        let way = way_out(options(&origin));
+        for _ in 0..3 {
+            let answer = soon("an answer", way.send(&plain(), request(Method::GET, "/"))).await.unwrap();
+            let mut body = answer.into_body();
+            let mut content = Vec::new();
+            // As an HTTP server reads it.
+            while !body.is_end_stream() {
+                let Some(frame) = soon("a piece", body.frame()).await else { break };
+                content.extend_from_slice(&frame.unwrap().into_data().unwrap());
+            }
+            assert_eq!(content, b"hello");
+        }
+        assert_eq!(origin.connections(), 1, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_content_has_left_is_taken() {
+    // What the origin does not wait for is given up, and the connection with it.
+    let origin = Origin::start(|_| vec![send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig")]).await;
+    let way = way_out(options(&origin));
+    let endless = futures_util::stream::pending::<Result<http_body::Frame<Bytes>, bulaq::request::BodyError>>();
+    for connections in 1..3 {
+        let first = futures_util::stream::iter([Ok(http_body::Frame::data(Bytes::from_static(b"0\r\n\r\n")))]);
+        let content = StreamBody::new(futures_util::StreamExt::chain(first, endless.clone())).boxed_unsync();
+        let asked = Request::post("/").body(content).unwrap();
+        assert_eq!(told(&way, &plain(), asked).await, "413 big");
+        assert_eq!(origin.connections(), connections);
     }
 }
 

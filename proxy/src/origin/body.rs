@@ -13,8 +13,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::connection::{Connection, Protocol};
+use super::connection::Connection;
 use super::framing::Length;
+use super::http1::Decoder;
 use super::pool::{Key, Pool};
 use super::shield::Slot;
 use crate::request::ForwardError;
@@ -42,16 +43,28 @@ impl WanBytes {
 /// or, where nothing else is announced, an orderly close. Everything else is [`ForwardError::ResponseIncomplete`].
 /// Dropping it early closes the stream, or the connection if it can carry only one.
 pub struct OriginBody {
-    content: Incoming,
+    content: Content,
     host: HostName,
-    length: Length,
-    /// Whether only the end of an HTTP/2 stream says that this was all.
-    ends_with_stream: bool,
-    received_bytes: u64,
     wan_bytes: WanBytes,
-    idle: Idle,
+    idle_timeout: Duration,
     has_ended: bool,
     held: Option<Held>,
+}
+
+/// The content as it comes over one protocol or the other.
+pub(super) enum Content {
+    /// Read from the wire that is held.
+    Http1(Decoder),
+    /// A stream of a connection that others share.
+    Http2(Stream),
+}
+
+/// The content of an HTTP/2 stream.
+pub(super) struct Stream {
+    content: Incoming,
+    length: Length,
+    received_bytes: u64,
+    idle: Idle,
 }
 
 /// What is given back when the content has ended.
@@ -63,35 +76,23 @@ pub(super) struct Held {
 }
 
 struct Idle {
-    timeout: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
 }
 
 impl OriginBody {
-    pub(super) fn new(
-        content: Incoming,
-        length: Length,
-        wan_bytes: WanBytes,
-        idle_timeout: Duration,
-        held: Held,
-    ) -> Self {
-        let mut body = Self {
-            content,
-            host: held.key.host.clone(),
-            length,
-            ends_with_stream: held.connection.protocol() == Protocol::Http2 && length == Length::Open,
-            received_bytes: 0,
-            wan_bytes,
-            idle: Idle { timeout: idle_timeout, timer: None, is_waiting: false },
-            has_ended: false,
-            held: Some(held),
-        };
-        // Whoever sees at once that there is nothing does not poll for it.
-        if body.is_end_stream() {
-            body.end();
-        }
+    pub(super) fn new(content: Content, wan_bytes: WanBytes, idle_timeout: Duration, held: Held) -> Self {
+        let host = held.key.host.clone();
+        let mut body = Self { content, host, wan_bytes, idle_timeout, has_ended: false, held: Some(held) };
+        body.end_if_whole();
         body
+    }
+
+    /// Whoever sees that there is nothing more does not poll for it.
+    fn end_if_whole(&mut self) {
+        if !self.has_ended && self.content.is_whole() {
+            self.end();
+        }
     }
 
     fn end(&mut self) {
@@ -108,11 +109,58 @@ impl OriginBody {
         ForwardError::ResponseIncomplete { host: self.host.to_string() }
     }
 
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+        match &mut self.content {
+            Content::Http1(decoder) => match self.held.as_mut().and_then(|held| held.connection.wire()) {
+                Some(wire) => wire.poll_content(cx, decoder, self.idle_timeout).map_ok(Frame::data),
+                None => Poll::Ready(Some(Err(()))),
+            },
+            Content::Http2(stream) => stream.poll(cx, self.idle_timeout),
+        }
+    }
+}
+
+impl Content {
+    /// What an HTTP/2 stream brings.
+    pub(super) fn of_stream(content: Incoming, length: Length) -> Self {
+        let idle = Idle { timer: None, is_waiting: false };
+        Self::Http2(Stream { content, length, received_bytes: 0, idle })
+    }
+
+    fn is_whole(&self) -> bool {
+        match self {
+            Self::Http1(decoder) => decoder.has_ended(),
+            Self::Http2(stream) => stream.content.is_end_stream() && stream.has_all_bytes(),
+        }
+    }
+}
+
+impl Stream {
+    fn poll(&mut self, cx: &mut Context<'_>, timeout: Duration) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.content).poll_frame(cx) else {
+            ready!(self.idle.poll_too_long(cx, timeout));
+            return Poll::Ready(Some(Err(())));
+        };
+        self.idle.is_waiting = false;
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.received_bytes = self.received_bytes.saturating_add(bytes);
+                match self.length {
+                    Length::Known(length) if self.received_bytes > length => Some(Err(())),
+                    _ => Some(Ok(frame)),
+                }
+            }
+            None if self.has_all_bytes() => None,
+            None | Some(Err(_)) => Some(Err(())),
+        })
+    }
+
     fn has_all_bytes(&self) -> bool {
         match self.length {
             Length::Known(length) => self.received_bytes == length,
             // The HTTP library takes a stream that was reset with NO_ERROR for one that came to its end; we don't.
-            Length::Open => !self.ends_with_stream || self.content.is_end_stream(),
+            Length::Open => self.content.is_end_stream(),
         }
     }
 }
@@ -126,44 +174,40 @@ impl Body for OriginBody {
         if this.has_ended {
             return Poll::Ready(None);
         }
-        let Poll::Ready(frame) = Pin::new(&mut this.content).poll_frame(cx) else {
-            ready!(this.idle.poll_too_long(cx));
-            return Poll::Ready(Some(Err(this.incomplete())));
-        };
-        this.idle.is_waiting = false;
-        match frame {
+        Poll::Ready(match ready!(this.poll_content(cx)) {
             Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                this.received_bytes = this.received_bytes.saturating_add(bytes);
-                this.wan_bytes.add(bytes);
-                if matches!(this.length, Length::Known(length) if this.received_bytes > length) {
-                    return Poll::Ready(Some(Err(this.incomplete())));
-                }
-                Poll::Ready(Some(Ok(frame)))
+                this.wan_bytes.add(frame.data_ref().map_or(0, |data| data.len() as u64));
+                // Whoever knows the length asks no further, and the connection must not be lost for that.
+                this.end_if_whole();
+                Some(Ok(frame))
             }
-            None if this.has_all_bytes() => {
+            Some(Err(())) => Some(Err(this.incomplete())),
+            None => {
                 this.end();
-                Poll::Ready(None)
+                None
             }
-            None | Some(Err(_)) => Poll::Ready(Some(Err(this.incomplete()))),
-        }
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.has_ended || (self.content.is_end_stream() && self.has_all_bytes())
+        self.has_ended || self.content.is_whole()
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.has_ended { SizeHint::with_exact(0) } else { self.content.size_hint() }
+        match &self.content {
+            _ if self.has_ended => SizeHint::with_exact(0),
+            Content::Http1(decoder) => decoder.left().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Content::Http2(stream) => stream.content.size_hint(),
+        }
     }
 }
 
 impl Idle {
     /// Ready once nothing came for the whole time-out, counted from when somebody began to wait: a slow reader is not
     /// the origin's fault.
-    fn poll_too_long(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = Instant::now() + self.timeout;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.timeout)));
+    fn poll_too_long(&mut self, cx: &mut Context<'_>, timeout: Duration) -> Poll<()> {
+        let deadline = Instant::now() + timeout;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
         if !self.is_waiting {
             self.is_waiting = true;
             timer.as_mut().reset(deadline);

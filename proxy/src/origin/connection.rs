@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulaq_allowlist::HostName;
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderName};
+use http::response::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::options::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
+use super::http1::{self, Failure, Socket, Why, Wire};
+use super::options::HEAD_BYTES_MAX;
 use super::outgoing::Outgoing;
 use crate::request::ForwardError;
 
@@ -29,6 +31,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a connection may take to be ready again after a response; it has only to notice that it is.
 const READY_TIMEOUT: Duration = Duration::from_millis(100);
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,21 +52,20 @@ pub(super) struct Connection {
     pub(super) keep_alive: Option<Duration>,
     /// How long a packet takes there and back, as seen when connecting.
     round_trip: Duration,
-    /// The same for all handles to one connection.
-    identity: Arc<()>,
 }
 
 enum Sender {
-    Http1(http1::SendRequest<Outgoing>),
-    Http2(http2::SendRequest<Outgoing>),
+    Http1(Box<Wire>),
+    /// With what is the same for all handles to one connection.
+    Http2(http2::SendRequest<Outgoing>, Arc<()>),
 }
 
 /// Why a request got no response.
 pub(super) struct Unsent {
     /// What happened.
     pub(super) error: ForwardError,
-    /// The request, when not one byte of it was written.
-    pub(super) request: Option<Request<Outgoing>>,
+    /// The request's content, when not one byte of it was written.
+    pub(super) content: Option<Outgoing>,
     /// What became of it at the origin.
     pub(super) fate: Fate,
 }
@@ -79,52 +82,39 @@ pub(super) enum Fate {
 }
 
 impl Connection {
-    /// Begins to speak HTTP on a socket.
-    pub(super) async fn open<S>(
-        host: &HostName,
-        stream: S,
-        protocol: Protocol,
-        round_trip: Duration,
-    ) -> Result<Self, ForwardError>
+    /// HTTP/1.1 on an open socket.
+    pub(super) fn http1(socket: Socket, round_trip: Duration) -> Self {
+        Self::new(Sender::Http1(Box::new(Wire::new(socket))), round_trip)
+    }
+
+    /// Begins to speak HTTP/2 on a socket.
+    pub(super) async fn http2<S>(host: &HostName, stream: S, round_trip: Duration) -> Result<Self, ForwardError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let io = TokioIo::new(stream);
-        let lost = |_: hyper::Error| ForwardError::ConnectionTerminated { host: host.to_string() };
-        let sender = match protocol {
-            Protocol::Http1 => {
-                let (sender, connection) = http1::Builder::new()
-                    .max_headers(HEAD_FIELDS_MAX)
-                    .max_header_size(HEAD_BYTES_MAX)
-                    .handshake(io)
-                    .await
-                    .map_err(lost)?;
-                // It ends when the sender and the response are gone; its errors reach whoever waits for a response.
-                tokio::spawn(connection);
-                Sender::Http1(sender)
-            }
-            Protocol::Http2 => {
-                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-                    .timer(TokioTimer::new())
-                    .initial_stream_window_size(STREAM_WINDOW_BYTES)
-                    .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-                    .max_header_list_size(HEAD_BYTES_MAX as u32)
-                    .keep_alive_interval(PING_INTERVAL)
-                    .keep_alive_timeout(PING_TIMEOUT)
-                    .handshake(io)
-                    .await
-                    .map_err(lost)?;
-                tokio::spawn(connection);
-                Sender::Http2(sender)
-            }
-        };
-        Ok(Self { sender, is_reused: false, keep_alive: None, round_trip, identity: Arc::default() })
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_header_list_size(HEAD_BYTES_MAX as u32)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|_| ForwardError::ConnectionTerminated { host: host.to_string() })?;
+        // It ends when the senders and the responses are gone; its errors reach whoever waits for a response.
+        tokio::spawn(connection);
+        Ok(Self::new(Sender::Http2(sender, Arc::default()), round_trip))
+    }
+
+    fn new(sender: Sender, round_trip: Duration) -> Self {
+        Self { sender, is_reused: false, keep_alive: None, round_trip }
     }
 
     pub(super) fn protocol(&self) -> Protocol {
         match self.sender {
             Sender::Http1(_) => Protocol::Http1,
-            Sender::Http2(_) => Protocol::Http2,
+            Sender::Http2(..) => Protocol::Http2,
         }
     }
 
@@ -132,65 +122,100 @@ impl Connection {
     pub(super) fn share(&self) -> Option<Self> {
         match &self.sender {
             Sender::Http1(_) => None,
-            Sender::Http2(sender) => Some(Self {
-                sender: Sender::Http2(sender.clone()),
-                is_reused: true,
-                keep_alive: None,
-                round_trip: self.round_trip,
-                identity: Arc::clone(&self.identity),
-            }),
+            Sender::Http2(sender, identity) => {
+                let sender = Sender::Http2(sender.clone(), Arc::clone(identity));
+                Some(Self { is_reused: true, ..Self::new(sender, self.round_trip) })
+            }
         }
     }
 
     /// Whether both are handles to one connection.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.identity, &other.identity)
+        match (&self.sender, &other.sender) {
+            (Sender::Http2(_, mine), Sender::Http2(_, theirs)) => Arc::ptr_eq(mine, theirs),
+            _ => false,
+        }
     }
 
-    /// Whether it is known to be gone.
+    /// Whether it is known to be of no more use.
     pub(super) fn is_closed(&self) -> bool {
         match &self.sender {
-            Sender::Http1(sender) => sender.is_closed(),
-            Sender::Http2(sender) => sender.is_closed(),
+            Sender::Http1(wire) => !wire.is_reusable(),
+            Sender::Http2(sender, _) => sender.is_closed(),
         }
     }
 
     /// Whether it can take a request now. An HTTP/1.1 connection on which the origin sent more than it was asked for
-    /// is closed and says no.
+    /// says no.
     pub(super) async fn is_ready(&mut self) -> bool {
-        let ready = async {
-            match &mut self.sender {
-                Sender::Http1(sender) => sender.ready().await.is_ok(),
-                Sender::Http2(sender) => sender.ready().await.is_ok(),
-            }
-        };
-        timeout(READY_TIMEOUT, ready).await.unwrap_or(false)
+        match &mut self.sender {
+            Sender::Http1(wire) => wire.is_quiet(),
+            Sender::Http2(sender, _) => timeout(READY_TIMEOUT, sender.ready()).await.is_ok_and(|ready| ready.is_ok()),
+        }
     }
 
-    /// Sends a request whose fields and target are made for this connection's protocol.
+    /// The wire itself, where it is HTTP/1.1.
+    pub(super) fn wire(&mut self) -> Option<&mut Wire> {
+        match &mut self.sender {
+            Sender::Http1(wire) => Some(wire),
+            Sender::Http2(..) => None,
+        }
+    }
+
+    /// Sends a request over HTTP/1.1.
+    pub(super) async fn ask(
+        &mut self,
+        host: &HostName,
+        request: http1::Request<'_>,
+        content: Outgoing,
+        after: Duration,
+    ) -> Result<Parts, Unsent> {
+        let begun = tokio::time::Instant::now();
+        let crossing_time = self.crossing_time();
+        let Sender::Http1(wire) = &mut self.sender else {
+            let error = ForwardError::ConnectionTerminated { host: host.to_string() };
+            return Err(Unsent { error, content: Some(content), fate: Fate::Unknown });
+        };
+        let Failure { why, unwritten, has_begun } = match wire.exchange(request, content, after).await {
+            Ok(head) => {
+                self.keep_alive = keep_alive(&head.headers);
+                return Ok(head);
+            }
+            Err(failure) => failure,
+        };
+        let is_lost = matches!(&why, Why::Lost(error) if tls_cause(error).is_none());
+        let is_reset = matches!(&why, Why::Lost(error) if is_reset(error));
+        let fate = match is_lost && !has_begun && (is_reset || begun.elapsed() < crossing_time) {
+            true => Fate::LostUnseen,
+            false => Fate::Unknown,
+        };
+        Err(Unsent { error: of_wire(host, why, after), content: unwritten, fate })
+    }
+
+    /// Sends a request over HTTP/2.
     pub(super) async fn send(
         &mut self,
         host: &HostName,
         request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, Unsent> {
         let begun = tokio::time::Instant::now();
-        let sent = match &mut self.sender {
-            Sender::Http1(sender) => sender.try_send_request(request).await,
-            Sender::Http2(sender) => sender.try_send_request(request).await,
+        let crossing_time = self.crossing_time();
+        let Sender::Http2(sender, _) = &mut self.sender else {
+            let error = ForwardError::ConnectionTerminated { host: host.to_string() };
+            return Err(Unsent { error, content: Some(request.into_body()), fate: Fate::Unknown });
         };
-        let response = sent.map_err(|mut failed| {
+        sender.try_send_request(request).await.map_err(|mut failed| {
             let cause = failed.error();
             let error = of_hyper(host, cause);
             let is_lost = matches!(error, ForwardError::ConnectionTerminated { .. });
+            let was_reset = causes(cause).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(is_reset);
             let fate = match is_lost {
                 true if is_not_processed(cause) => Fate::NotProcessed,
-                true if is_reset(cause) || begun.elapsed() < self.crossing_time() => Fate::LostUnseen,
+                true if was_reset || begun.elapsed() < crossing_time => Fate::LostUnseen,
                 _ => Fate::Unknown,
             };
-            Unsent { error, request: failed.take_message(), fate }
-        })?;
-        self.keep_alive = keep_alive(response.headers());
-        Ok(response)
+            Unsent { error, content: failed.take_message().map(Request::into_body), fate }
+        })
     }
 
     /// The time in which a "closed" can come that left the origin before our request arrived there.
@@ -203,10 +228,28 @@ impl Connection {
 }
 
 /// A reset means that the origin's system threw our bytes away unread.
-fn is_reset(error: &hyper::Error) -> bool {
-    causes(error)
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|error| matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe))
+fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
+/// What TLS says, if that is what failed.
+fn tls_cause(error: &io::Error) -> Option<String> {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).map(ToString::to_string)
+}
+
+/// What became of an exchange over HTTP/1.1, in our words.
+fn of_wire(host: &HostName, why: Why, after: Duration) -> ForwardError {
+    let host = host.to_string();
+    match why {
+        Why::Lost(error) => match tls_cause(&error) {
+            Some(detail) => ForwardError::Tls { host, detail },
+            None => ForwardError::ConnectionTerminated { host },
+        },
+        Why::Unreadable(detail) => ForwardError::Protocol { host, detail },
+        Why::TooManyInterim => ForwardError::Protocol { host, detail: "too many interim answers".to_owned() },
+        Why::ContentFailed => ForwardError::ConnectionTerminated { host },
+        Why::TooLate => ForwardError::ResponseTimeout { host, after },
+    }
 }
 
 /// The origin refused the stream, or ended the connection in order before it came to it. Servers do the latter after
@@ -225,11 +268,7 @@ fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn std::error::Error 
 /// What the library says, in our words.
 fn of_hyper(host: &HostName, error: &hyper::Error) -> ForwardError {
     let host = host.to_string();
-    let has_tls_cause = || {
-        causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(|io| {
-            io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).map(ToString::to_string)
-        })
-    };
+    let has_tls_cause = || causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(tls_cause);
     if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
         ForwardError::Protocol { host, detail: error.to_string() }
     } else if let Some(detail) = has_tls_cause() {
@@ -241,7 +280,7 @@ fn of_hyper(host: &HostName, error: &hyper::Error) -> ForwardError {
 
 /// `Keep-Alive: timeout=5, max=100`: the seconds, if they are there (RFC 2068 §19.7.1).
 fn keep_alive(fields: &HeaderMap) -> Option<Duration> {
-    let text = fields.get("keep-alive")?.to_str().ok()?;
+    let text = fields.get(&KEEP_ALIVE)?.to_str().ok()?;
     let seconds = text.split(',').find_map(|part| part.trim().strip_prefix("timeout="))?;
     seconds.trim().parse().ok().map(Duration::from_secs)
 }

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bulaq_allowlist::{HostName, Permit, Scheme};
+use bytes::Bytes;
 use http::header::{HOST, HeaderMap, RETRY_AFTER};
+use http::response::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -15,8 +17,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::body::{Held, OriginBody, WanBytes};
+use super::body::{Content, Held, OriginBody, WanBytes};
 use super::connection::{Connection, Fate, Protocol, Unsent};
+use super::http1::{self, Socket};
 use super::outgoing::Outgoing;
 use super::pool::Key;
 use super::shield::Slot;
@@ -34,11 +37,18 @@ const SECOND_TRY_AFTER: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub struct SecondTry;
 
+/// An origin's answer: over HTTP/2 its content is a stream, over HTTP/1.1 it is read from the connection.
+struct Answer {
+    head: Parts,
+    stream: Option<Incoming>,
+}
+
 /// The head of a request, ready to be written onto any connection to its origin.
 struct Head {
     method: Method,
     scheme: Scheme,
-    authority: Authority,
+    /// Host and port, as in `Host`.
+    authority: HeaderValue,
     target: PathAndQuery,
     fields: HeaderMap,
     may_try_again: bool,
@@ -55,16 +65,22 @@ impl Inner {
         request: Request<RequestBody>,
     ) -> Result<Response<OriginBody>, ForwardError> {
         let (head, content) = self.prepare(permit, request)?;
-        let (connection, response) = self.send_on_some(permit, &key, &head, content).await?;
-        let length = framing::read(response.status(), response.version(), response.headers(), &head.method)
-            .map_err(|detail| protocol(&key.host, detail))?;
-        let (mut head, content) = response.into_parts();
+        let (mut connection, answer) = self.send_on_some(permit, &key, &head, content).await?;
+        let (mut head, length) =
+            framing::read(answer.head.status, answer.head.version, &answer.head.headers, &head.method)
+                .map(|length| (answer.head, length))
+                .map_err(|detail| protocol(&key.host, detail))?;
+        let content = match (answer.stream, connection.wire()) {
+            (Some(stream), _) => Content::of_stream(stream, length),
+            (None, Some(wire)) => Content::Http1(wire.decoder(&head, length)),
+            (None, None) => return Err(protocol(&key.host, "an answer without a stream")),
+        };
         let wan_bytes = WanBytes::default();
         wan_bytes.add(head_bytes(&head.headers));
         fields::strip_hop_by_hop(&mut head.headers);
         head.extensions.insert(wan_bytes.clone());
         let held = Held { slot, connection, pool: Arc::clone(&self.pool), key };
-        let body = OriginBody::new(content, length, wan_bytes, self.options.idle_body_timeout, held);
+        let body = OriginBody::new(content, wan_bytes, self.options.idle_body_timeout, held);
         Ok(Response::from_parts(head, body))
     }
 
@@ -88,12 +104,13 @@ impl Inner {
         if head.method == Method::CONNECT {
             return Err(wrong("a tunnel cannot be made with a request"));
         }
-        let authority = if permit.port() == permit.scheme().default_port() {
+        let host = if permit.port() == permit.scheme().default_port() {
             permit.host().to_string()
         } else {
             format!("{}:{}", permit.host(), permit.port())
         };
-        let host = HeaderValue::try_from(&authority).map_err(|_| wrong("its name does not fit into Host"))?;
+        let host =
+            HeaderValue::from_maybe_shared(Bytes::from(host)).map_err(|_| wrong("its name does not fit into Host"))?;
         fields::leave(&mut head.headers, &host, &self.options.via)
             .map_err(|fields::Loop| wrong("this request came round in a circle"))?;
         // Content of a GET means nothing (RFC 9110 §9.3.1), and is how requests are smuggled.
@@ -102,7 +119,7 @@ impl Inner {
         let head = Head {
             method: head.method,
             scheme: permit.scheme(),
-            authority: Authority::try_from(authority).map_err(|_| wrong("its name does not fit into a URL"))?,
+            authority: host,
             target: head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
             fields: head.headers,
             may_try_again: head.extensions.get::<SecondTry>().is_some(),
@@ -117,7 +134,7 @@ impl Inner {
         key: &Key,
         head: &Head,
         content: Outgoing,
-    ) -> Result<(Connection, Response<Incoming>), ForwardError> {
+    ) -> Result<(Connection, Answer), ForwardError> {
         let (is_empty, is_safe) = (content.is_empty(), is_safe(&head.method));
         let mut may_try_again = head.may_try_again && is_empty && is_safe;
         let mut connection = match self.pool.take(key).await {
@@ -135,9 +152,9 @@ impl Inner {
             Ok(response) => return Ok((connection, response)),
             Err(unsent) => unsent,
         };
-        let content = match (unsent.request, unsent.fate) {
+        let content = match (unsent.content, unsent.fate) {
             // Only a connection that was there before can have died before the request was written.
-            (Some(unwritten), _) if connection.is_reused => unwritten.into_body(),
+            (Some(unwritten), _) if connection.is_reused => unwritten,
             (None, Fate::NotProcessed) if is_empty => Outgoing::empty(),
             (None, Fate::LostUnseen) if is_empty && is_safe && connection.is_reused => Outgoing::empty(),
             (_, _) if may_try_again && matches!(unsent.error, ForwardError::ConnectionTerminated { .. }) => {
@@ -163,13 +180,38 @@ impl Inner {
         host: &HostName,
         head: &Head,
         content: Outgoing,
+    ) -> Result<Answer, Unsent> {
+        let after = self.options.head_timeout;
+        match connection.protocol() {
+            Protocol::Http1 => {
+                let request = http1::Request {
+                    method: &head.method,
+                    target: &head.target,
+                    fields: &head.fields,
+                    interim: head.interim.as_ref(),
+                };
+                let head = connection.ask(host, request, content, after).await?;
+                Ok(Answer { head, stream: None })
+            }
+            Protocol::Http2 => {
+                let (head, stream) = self.send_on_stream(connection, host, head, content).await?.into_parts();
+                Ok(Answer { head, stream: Some(stream) })
+            }
+        }
+    }
+
+    async fn send_on_stream(
+        &self,
+        connection: &mut Connection,
+        host: &HostName,
+        head: &Head,
+        content: Outgoing,
     ) -> Result<Response<Incoming>, Unsent> {
-        let failed = |error| Unsent { error, request: None, fate: Fate::Unknown };
+        let failed = |error| Unsent { error, content: None, fate: Fate::Unknown };
         let after = self.options.head_timeout;
         let moved = content.moved();
-        let mut request = head
-            .request(connection.protocol(), content)
-            .map_err(|_| failed(protocol(host, "its name does not fit into a URL")))?;
+        let mut request =
+            head.request(content).map_err(|_| failed(protocol(host, "its name does not fit into a URL")))?;
         let interim = Interim::watch(&mut request, head.interim.clone());
         let too_many = || failed(protocol(host, "too many interim answers"));
         let sending = connection.send(host, request);
@@ -215,17 +257,16 @@ impl Inner {
         let (stream, round_trip) = self.socket(permit).await?;
         let after = self.options.tls_timeout;
         let connection = match key.scheme {
-            Scheme::Http => Connection::open(&key.host, stream, Protocol::Http1, round_trip).await?,
+            Scheme::Http => Connection::http1(Socket::Plain(stream), round_trip),
             Scheme::Https => {
                 let handshake = self.tls.handshake(&key.site, &key.host, stream);
                 let stream = timeout(after, handshake)
                     .await
                     .unwrap_or_else(|_| Err(ForwardError::ConnectionTimeout { host: key.host.to_string(), after }))?;
-                let speaks = match stream.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => Protocol::Http2,
-                    _ => Protocol::Http1,
-                };
-                Connection::open(&key.host, stream, speaks, round_trip).await?
+                match stream.get_ref().1.alpn_protocol() {
+                    Some(b"h2") => Connection::http2(&key.host, stream, round_trip).await?,
+                    _ => Connection::http1(Socket::Tls(Box::new(stream)), round_trip),
+                }
             }
         };
         self.pool.learn(key, &connection);
@@ -234,20 +275,17 @@ impl Inner {
 }
 
 impl Head {
-    fn request(&self, protocol: Protocol, content: Outgoing) -> Result<Request<Outgoing>, http::Error> {
+    /// The request as HTTP/2 sends it.
+    fn request(&self, content: Outgoing) -> Result<Request<Outgoing>, http::Error> {
         let mut fields = self.fields.clone();
-        let uri = match protocol {
-            Protocol::Http1 => Uri::from(self.target.clone()),
-            Protocol::Http2 => {
-                // `:authority` takes its place (RFC 9113 §8.3.1).
-                fields.remove(HOST);
-                Uri::builder()
-                    .scheme(self.scheme.as_str())
-                    .authority(self.authority.clone())
-                    .path_and_query(self.target.clone())
-                    .build()?
-            }
-        };
+        // `:authority` takes its place (RFC 9113 §8.3.1).
+        fields.remove(HOST);
+        let authority = Authority::try_from(self.authority.as_bytes())?;
+        let uri = Uri::builder()
+            .scheme(self.scheme.as_str())
+            .authority(authority)
+            .path_and_query(self.target.clone())
+            .build()?;
         let mut request = Request::new(content);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;

@@ -15,6 +15,7 @@ mod fields;
 mod framing;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod http1;
 mod led;
 pub mod options;
 mod outgoing;

@@ -16,6 +16,7 @@ pub mod respond;
 pub mod stack;
 
 // What it may meet.
+pub mod aboard;
 pub mod collapse;
 pub mod combine;
 pub(crate) mod decoded;

@@ -14,6 +14,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 use tower::BoxError;
 
+use super::aboard::Aboard;
 use super::asked::{Asked, empty};
 use super::collapse::{Follow, Lead, Place, Seeker, may_join};
 use super::combine::{self, Next, Wanted};
@@ -217,7 +218,7 @@ fn wanted_part(presented: &PresentedRequest<'_>) -> Option<Wanted> {
     Some(Wanted { range, known: None })
 }
 
-/// Leads: the flight goes on by itself, and this request takes what it brings.
+/// Leads: this request takes what its flight brings, which goes on by itself when the request is answered or has left.
 async fn ask_origin(
     context: &Arc<Context>,
     asked: &Arc<Asked>,
@@ -229,13 +230,18 @@ async fn ask_origin(
     let (sender, share) = oneshot::channel();
     let follow = lead.follow();
     let (asked_for_a_part, stored) = (errand.wanted.is_some(), errand.stored.clone());
-    context.tasks.spawn(fly(context.clone(), asked.clone(), errand, lead, sender));
+    let mut flight = Aboard::new(&context.tasks, fly(context.clone(), asked.clone(), errand, lead, sender));
     let account = Account::forwarded(Source::Origin, why);
-    let landed = match wait(context, asked, presented, stored.as_ref(), follow).await {
-        Some(landed @ Landed::Stale(..)) => return without_content(context, asked, presented, landed, account).await,
+    let landed = match flight.until(wait(context, asked, presented, stored.as_ref(), follow)).await {
+        Some(landed @ Landed::Stale(..)) => {
+            drop(flight);
+            return without_content(context, asked, presented, landed, account).await;
+        }
         landed => landed,
     };
-    match (landed, share.await) {
+    let share = flight.until(share).await;
+    drop(flight); // what is left of it needs nobody who waits
+    match (landed, share) {
         (Some(Landed::Filling(filling)), Ok(LeadersShare::Reader(reader))) => {
             Ok(from_origin(context, asked, presented, filling, reader, account).await)
         }

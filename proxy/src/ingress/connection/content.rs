@@ -72,11 +72,13 @@ impl Body for Bounded {
 pub(crate) struct Served {
     body: ResponseBody,
     busy: Busy,
+    /// Why the body ended before its end, once that has been held back for a moment.
+    failed: Option<BodyError>,
 }
 
 impl Served {
     pub(crate) fn new(body: ResponseBody, busy: Busy) -> Self {
-        Self { body, busy }
+        Self { body, busy, failed: None }
     }
 }
 
@@ -85,8 +87,17 @@ impl Body for Served {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(failed) = self.failed.take() {
+            return Poll::Ready(Some(Err(failed)));
+        }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         self.busy.moved();
+        if let Some(Err(failed)) = frame {
+            // hyper drops what it has not written when a body fails: what came before the failure leaves first.
+            self.failed = Some(failed);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         Poll::Ready(frame)
     }
 
