@@ -36,3 +36,10 @@ pub mod clock; // the one place that reads the time
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing; // what must hold for any bytes from the wire; not in the program
+
+#[cfg(feature = "benches")]
+#[doc(hidden)]
+pub mod benches {
+    //! What measurements of single steps need of rooms that keep it to themselves; not in the program.
+    pub use crate::store::benches::{IndexSample, RecordSample};
+}

@@ -14,6 +14,8 @@
 //! Whatever is read from a file is compared with its checksums first (`sums.rs`, `body.rs`); what fails is set aside
 //! and counts as a miss. Every call on a file goes through `disk.rs`, where a test can make it fail.
 
+#[cfg(feature = "benches")]
+pub(crate) mod benches;
 mod body;
 mod disk;
 mod error;

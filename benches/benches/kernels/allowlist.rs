@@ -1,12 +1,16 @@
 //! A country's list: 100,000 hosts and 20,000 path rules. Does it load in under a second, and is a look-up under a
 //! microsecond?
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::hint::black_box;
+use std::rc::Rc;
 
 use bulaq_allowlist::{Allowlist, HostName, Scheme};
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::Method;
+
+use super::{Kernel, Question};
+
+pub(super) const QUESTION: Question = Question { name: "allowlist permit among 100,000 hosts", kernels };
 
 const SITES: usize = 10_000;
 
@@ -26,35 +30,28 @@ fn file() -> String {
     text
 }
 
-fn load(criterion: &mut Criterion) {
-    let text = file();
-    let mut group = criterion.benchmark_group("allowlist");
-    group.sample_size(10);
-    group.bench_function("load 100,000 hosts and 20,000 rules", |bencher| {
-        bencher.iter(|| Allowlist::parse("allowlist.toml", black_box(&text)));
-    });
-    group.finish();
+fn load(text: &str) -> Allowlist {
+    match Allowlist::parse("allowlist.toml", text) {
+        Ok(loaded) => loaded.allowlist,
+        Err(rejected) => unreachable!("the list is made here, and right: {rejected}"),
+    }
 }
 
-fn look_up(criterion: &mut Criterion) {
-    let Ok(loaded) = Allowlist::parse("allowlist.toml", &file()) else {
-        unreachable!("the file is made above, and the load benchmark has read it");
-    };
-    let list = loaded.allowlist;
-    let mut group = criterion.benchmark_group("allowlist look-up among 100,000 hosts");
-    for (what, host, path) in [
+fn kernels() -> Vec<Kernel> {
+    let text = file();
+    let list = Rc::new(load(&text));
+    let mut kernels = vec![Kernel::new("load", move || load(black_box(&text))).not_counted()];
+    for (name, host, path) in [
         ("exact host, second rule", "h4.s7777.kz", "/lessons/17/media/picture-of-a-leaf.svg?v=3"),
         ("suffix, four labels deep", "a.b.w.s7777.kz", "/lessons/17/media/picture-of-a-leaf.svg"),
         ("exact host, no rule", "h4.s7777.kz", "/kk/physics/grade-8/lesson-12.html"),
         ("host not listed", "www.social-network.example", "/feed?token=1"),
     ] {
-        let Ok(host) = HostName::parse(host) else { unreachable!("the names above are host names") };
-        group.bench_function(BenchmarkId::from_parameter(what), |bencher| {
-            bencher.iter(|| list.permit(Scheme::Https, black_box(&host), 443, &Method::GET, black_box(path)));
-        });
+        let host = HostName::parse(host).expect("the names above are host names");
+        let list = Rc::clone(&list);
+        kernels.push(Kernel::new(name, move || {
+            list.permit(Scheme::Https, black_box(&host), 443, &Method::GET, black_box(path))
+        }));
     }
-    group.finish();
+    kernels
 }
-
-criterion_group!(benches, load, look_up);
-criterion_main!(benches);
