@@ -9,22 +9,26 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
+use crate::peers::cpu_s;
+
 /// The one site of the measurements.
 pub(crate) const HOST: &str = "lessons.example.kz";
-
-/// Clock ticks a second in `/proc`; the same on every Linux that the box runs on.
-const TICKS_PER_S: f64 = 100.0;
 
 /// Lines of the box's log that are read for its doors' addresses.
 const LOG_LINES_MAX: usize = 1_000;
 
 /// The release build of the box, in the folder of this program.
 pub(crate) fn beside_us() -> anyhow::Result<PathBuf> {
-    let program = std::env::current_exe()?.with_file_name("bulaq");
+    let program = release_build()?;
     if !program.is_file() {
         bail!("{} is not there: run `cargo build --release -p bulaq` first, or give --bulaq", program.display());
     }
     Ok(program)
+}
+
+/// Where the release build of the box belongs.
+pub(crate) fn release_build() -> anyhow::Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name("bulaq"))
 }
 
 /// A folder with a configuration that leads to an origin. Outlives the boxes that run in it.
@@ -117,15 +121,6 @@ impl Home {
     pub(crate) fn night(&self) -> anyhow::Result<Child> {
         self.command(&["prefetch"]).stderr(Stdio::null()).spawn().context("the night does not start")
     }
-}
-
-/// Processor time of a process so far, in seconds.
-pub(crate) fn cpu_s(process: u32) -> anyhow::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The name, in brackets, may hold spaces; user and system time are the 12th and 13th field after it.
-    let (_, fields) = stat.rsplit_once(')').context("an unknown form of /proc/PID/stat")?;
-    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-    Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_S)
 }
 
 impl Boxed {

@@ -18,6 +18,13 @@ impl Content {
         let left = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
         let count = into.len().min(left);
         let mut at = 0;
+        if offset.is_multiple_of(8) {
+            let words = into[..count].chunks_exact_mut(8).zip(offset / 8..);
+            for (place, index) in words {
+                place.copy_from_slice(&self.word(index).to_le_bytes());
+            }
+            at = count / 8 * 8;
+        }
         while at < count {
             let position = offset + at as u64;
             let word = self.word(position / 8).to_le_bytes();
@@ -31,8 +38,13 @@ impl Content {
 
     /// Whether `bytes` are what stands at `offset`.
     pub(crate) fn is_at(&self, offset: u64, bytes: &[u8]) -> bool {
-        let mut expected = vec![0; bytes.len()];
-        self.read(offset, &mut expected) == bytes.len() && expected == bytes
+        let mut expected = [0; 4096];
+        let mut position = offset;
+        bytes.chunks(expected.len()).all(|chunk| {
+            let count = self.read(position, &mut expected[..chunk.len()]);
+            position += count as u64;
+            expected[..count] == *chunk
+        })
     }
 
     /// splitmix64: as good as noise, and no two places look alike.

@@ -1,16 +1,11 @@
 //! TLS handshakes for a second of the server's processor time: the box beside nginx, with one certificate and key for
 //! both, in turns (box, nginx, nginx, box, …), so that what else the machine does meets both alike.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use anyhow::Context as _;
 use clap::Args;
-use rustls::HandshakeKind;
-use tokio::task::JoinSet;
 
-use crate::boxed::{Boxed, Home};
-use crate::nginx::Nginx;
+use crate::peers::{BUDGET, Contender, Running, World};
 use crate::report::{Report, Target, quantile};
 use crate::tls::{self, Identity, KINDS, Kind};
 
@@ -33,46 +28,29 @@ pub(crate) struct Options {
     clients: u32,
 }
 
-enum Server<'a> {
-    Bulaq(&'a Boxed, SocketAddr),
-    Nginx(&'a Nginx),
-}
-
-impl Server<'_> {
-    fn door(&self) -> SocketAddr {
-        match self {
-            Self::Bulaq(_, door) => *door,
-            Self::Nginx(nginx) => nginx.https,
-        }
-    }
-
-    fn cpu_s(&self) -> anyhow::Result<f64> {
-        match self {
-            Self::Bulaq(boxed, _) => boxed.cpu_s(),
-            Self::Nginx(nginx) => nginx.cpu_s(),
-        }
-    }
+/// One of the two, while it runs.
+struct Server {
+    running: Running,
+    is_box: bool,
 }
 
 pub(crate) async fn measure(program: &Path, options: &Options) -> anyhow::Result<Report> {
-    let folder = tempfile::tempdir()?;
-    let identity = Identity::new(folder.path())?;
-    let nginx = Nginx::start(&identity)?;
-    let home = Home::with_tls(program, &identity.certificate, &identity.key)?;
-    let boxed = home.serve()?;
-    let door = boxed.https.context("the box has no https door")?;
-    let (ours, theirs) = (Server::Bulaq(&boxed, door), Server::Nginx(&nginx));
+    let world = World::new(program.to_owned())?;
+    let identity = world.identity();
+    let homes = [Contender::Bulaq.settle(&world, BUDGET)?, Contender::Nginx.settle(&world, BUDGET)?];
+    let ours = Server { running: homes[0].start(&world)?, is_box: true };
+    let theirs = Server { running: homes[1].start(&world)?, is_box: false };
     let mut report = Report::new("handshakes");
     for kind in KINDS {
         let mut shares = Vec::new();
         let (mut ours_all, mut theirs_all) = (Vec::new(), Vec::new());
         for server in [&ours, &theirs] {
-            many(server, &identity, kind, WARM_UP, options.clients).await?;
+            many(server, identity, kind, WARM_UP, options.clients).await?;
         }
         for round in 0..options.rounds {
             let turns = if round % 2 == 0 { [&ours, &theirs] } else { [&theirs, &ours] };
-            let first = per_cpu_s(turns[0], &identity, kind, options).await?;
-            let second = per_cpu_s(turns[1], &identity, kind, options).await?;
+            let first = per_cpu_s(turns[0], identity, kind, options).await?;
+            let second = per_cpu_s(turns[1], identity, kind, options).await?;
             let (our, their) = if round % 2 == 0 { (first, second) } else { (second, first) };
             ours_all.push(our);
             theirs_all.push(their);
@@ -90,33 +68,19 @@ pub(crate) async fn measure(program: &Path, options: &Options) -> anyhow::Result
 }
 
 /// Handshakes for a second of the server's processor time, over one turn.
-async fn per_cpu_s(server: &Server<'_>, identity: &Identity, kind: Kind, options: &Options) -> anyhow::Result<f64> {
-    let before = server.cpu_s()?;
+async fn per_cpu_s(server: &Server, identity: &Identity, kind: Kind, options: &Options) -> anyhow::Result<f64> {
+    let before = server.running.cpu_s()?;
     let made = many(server, identity, kind, options.handshakes, options.clients).await?;
-    Ok(f64::from(made) / (server.cpu_s()? - before))
+    Ok(f64::from(made) / (server.running.cpu_s()? - before))
 }
 
 /// At least so many handshakes, each of the kind that is wanted; how many it were. Where they are resumed, each client's
 /// first is a whole one and counts too: one in hundreds.
-async fn many(server: &Server<'_>, identity: &Identity, kind: Kind, count: u32, clients: u32) -> anyhow::Result<u32> {
-    if let Server::Bulaq(_, door) = server {
-        tls::ask(&identity.client(KINDS[0])?, *door).await?;
+async fn many(server: &Server, identity: &Identity, kind: Kind, count: u32, clients: u32) -> anyhow::Result<u32> {
+    let door = server.running.https;
+    if server.is_box {
+        tls::ask(&identity.client(KINDS[0])?, door).await?;
     }
-    let each = count.div_ceil(clients);
-    let mut tasks = JoinSet::new();
-    for _ in 0..clients {
-        let (client, door) = (identity.client(kind)?, server.door());
-        tasks.spawn(async move {
-            for number in 0..each {
-                let is_whole = number == 0 || !kind.is_resumed;
-                let expected = if is_whole { HandshakeKind::Full } else { HandshakeKind::Resumed };
-                tls::shake(&client, IpAddr::V4(Ipv4Addr::LOCALHOST), door, Some(expected)).await?;
-            }
-            anyhow::Ok(())
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done??;
-    }
-    Ok(each * clients)
+    let clients = tls::clients(identity, kind, clients)?;
+    tls::shake_many(&clients, kind, door, count, true).await
 }

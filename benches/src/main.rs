@@ -1,6 +1,6 @@
 //! What the cache does under a class, measured from outside: the built box, an origin of our own, clients over sockets.
 //!
-//! `cargo run --release -p bulaq-benches -- crowd|seek|cut|handshakes|hellos [--bulaq PROGRAM] [--json FILE]` prints a table with targets and
+//! `cargo run --release -p bulaq-benches -- crowd|seek|cut|handshakes|hellos|peers [--bulaq PROGRAM] [--json FILE]` prints a table with targets and
 //! exits with 1 when one is missed. All content is made from a seed, so every byte that a client gets is compared.
 //! `--release` builds the measuring program; the box is `target/release/bulaq` unless `--bulaq` names another, and has
 //! to be built before.
@@ -12,8 +12,8 @@ mod crowd;
 mod cut;
 mod handshakes;
 mod hellos;
-mod nginx;
 mod origin;
+mod peers;
 mod report;
 mod seek;
 mod tls;
@@ -49,12 +49,19 @@ enum Question {
     Handshakes(handshakes::Options),
     /// Garbage and slow first messages at the https door while others come in.
     Hellos(hellos::Options),
+    /// The box beside nginx, Squid, Varnish, Traffic Server and HAProxy.
+    Peers(peers::Options),
 }
+
+/// Ended because a target was missed.
+const MISSED: u8 = 1;
+
+/// Ended without a verdict: the machine is too noisy for one.
+const TOO_NOISY: u8 = 3;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("bulaq-benches: {error:#}");
             ExitCode::FAILURE
@@ -62,22 +69,37 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all targets were met.
-fn run(arguments: &Arguments) -> anyhow::Result<bool> {
-    let program = arguments.bulaq.clone().map_or_else(boxed::beside_us, Ok)?;
-    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
-    let report = runtime.block_on(async {
-        match &arguments.question {
-            Question::Crowd(options) => crowd::measure(&program, options).await,
-            Question::Seek(options) => seek::measure(&program, options).await,
-            Question::Cut(options) => cut::measure(&program, options).await,
-            Question::Handshakes(options) => handshakes::measure(&program, options).await,
-            Question::Hellos(options) => hellos::measure(&program, options).await,
-        }
-    })?;
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let program = || arguments.bulaq.clone().map_or_else(boxed::beside_us, Ok);
+    let runtime = || tokio::runtime::Runtime::new().context("no runtime");
+    let report = match &arguments.question {
+        // It divides the cores before there is a thread.
+        Question::Peers(options) => return compare(arguments, options),
+        Question::Crowd(options) => runtime()?.block_on(crowd::measure(&program()?, options)),
+        Question::Seek(options) => runtime()?.block_on(seek::measure(&program()?, options)),
+        Question::Cut(options) => runtime()?.block_on(cut::measure(&program()?, options)),
+        Question::Handshakes(options) => runtime()?.block_on(handshakes::measure(&program()?, options)),
+        Question::Hellos(options) => runtime()?.block_on(hellos::measure(&program()?, options)),
+    }?;
     print!("{report}");
-    if let Some(file) = &arguments.json {
-        std::fs::write(file, report.to_json()).with_context(|| format!("{} cannot be written", file.display()))?;
-    }
-    Ok(report.is_met())
+    write(arguments, &report.to_json())?;
+    Ok(if report.is_met() { ExitCode::SUCCESS } else { ExitCode::from(MISSED) })
+}
+
+fn compare(arguments: &Arguments, options: &peers::Options) -> anyhow::Result<ExitCode> {
+    // A box that was not built is named among the missing.
+    let program = arguments.bulaq.clone().map_or_else(boxed::release_build, Ok)?;
+    let comparison = peers::measure(&program, options)?;
+    print!("{}", peers::verdict(&comparison));
+    write(arguments, &format!("{:#}\n", serde_json::to_value(&comparison)?))?;
+    Ok(match (comparison.noise.is_quiet, comparison.is_any_missed()) {
+        (false, _) => ExitCode::from(TOO_NOISY),
+        (true, true) => ExitCode::from(MISSED),
+        (true, false) => ExitCode::SUCCESS,
+    })
+}
+
+fn write(arguments: &Arguments, json: &str) -> anyhow::Result<()> {
+    let Some(file) = &arguments.json else { return Ok(()) };
+    std::fs::write(file, json).with_context(|| format!("{} cannot be written", file.display()))
 }

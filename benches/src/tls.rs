@@ -1,6 +1,6 @@
 //! TLS clients that only shake hands, and the certificate of the servers that they meet.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,12 @@ use anyhow::{Context as _, ensure};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
-use rustls_pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
@@ -28,6 +30,10 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 pub(crate) struct Identity {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
+    /// Certificate and key in one file, as some servers want them.
+    pub(crate) pem: PathBuf,
+    /// The root that signed it.
+    pub(crate) root: PathBuf,
     roots: Arc<RootCertStore>,
 }
 
@@ -39,7 +45,7 @@ pub(crate) struct Kind {
     pub(crate) is_resumed: bool,
 }
 
-pub(crate) static KINDS: [Kind; 4] = [
+pub(crate) const KINDS: [Kind; 4] = [
     Kind { name: "TLS 1.3, whole", version: &rustls::version::TLS13, is_resumed: false },
     Kind { name: "TLS 1.2, whole", version: &rustls::version::TLS12, is_resumed: false },
     Kind { name: "TLS 1.3, resumed", version: &rustls::version::TLS13, is_resumed: true },
@@ -59,11 +65,29 @@ impl Identity {
         let mut leaf = CertificateParams::new(vec![HOST.to_owned()])?;
         leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
         let leaf = leaf.signed_by(&key, &Issuer::new(params, root_key))?;
-        let identity =
-            Self { certificate: folder.join("site.pem"), key: folder.join("site.key"), roots: Arc::new(roots) };
+        let identity = Self {
+            certificate: folder.join("site.pem"),
+            key: folder.join("site.key"),
+            pem: folder.join("both.pem"),
+            root: folder.join("root.pem"),
+            roots: Arc::new(roots),
+        };
         std::fs::write(&identity.certificate, leaf.pem())?;
+        std::fs::write(&identity.root, root.pem())?;
         write_key(&identity.key, &key.serialize_pem())?;
+        write_key(&identity.pem, &(leaf.pem() + &key.serialize_pem()))?;
         Ok(identity)
+    }
+
+    /// A server with this certificate.
+    pub(crate) fn server(&self) -> anyhow::Result<Arc<ServerConfig>> {
+        let certificate = CertificateDer::from_pem_file(&self.certificate)?;
+        let key = PrivateKeyDer::from_pem_file(&self.key)?;
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)?;
+        Ok(Arc::new(config))
     }
 
     /// A client of one kind, with a memory for tickets of its own. It offers X25519 first,
@@ -79,6 +103,20 @@ impl Identity {
             .with_no_client_auth();
         config.resumption = if kind.is_resumed { Resumption::in_memory_sessions(16) } else { Resumption::disabled() };
         Ok(TlsConnector::from(Arc::new(config)))
+    }
+
+    /// What a client of TLS 1.3 needs that wants to speak `protocol` (an ALPN identifier).
+    pub(crate) fn speaker(&self, protocol: &[u8]) -> anyhow::Result<Arc<ClientConfig>> {
+        let provider = rustls::crypto::CryptoProvider {
+            kx_groups: vec![aws_lc_rs::kx_group::X25519],
+            ..aws_lc_rs::default_provider()
+        };
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(Arc::clone(&self.roots))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Ok(Arc::new(config))
     }
 }
 
@@ -141,4 +179,37 @@ async fn shake_untimed(
     let mut rest = [0; 1024];
     while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
     Ok(took)
+}
+
+/// Clients of one kind, each with a memory for tickets of its own.
+pub(crate) fn clients(identity: &Identity, kind: Kind, count: u32) -> anyhow::Result<Vec<TlsConnector>> {
+    (0..count).map(|_| identity.client(kind)).collect()
+}
+
+/// At least `count` handshakes, each of the kind that is wanted, of all clients at one time; how many it were. Where they
+/// are to be resumed, the first ones of clients that have no ticket (`are_new`) are whole.
+pub(crate) async fn shake_many(
+    clients: &[TlsConnector],
+    kind: Kind,
+    door: SocketAddr,
+    count: u32,
+    are_new: bool,
+) -> anyhow::Result<u32> {
+    let each = count.div_ceil(u32::try_from(clients.len())?);
+    let mut tasks = JoinSet::new();
+    for client in clients.iter().cloned() {
+        tasks.spawn(async move {
+            for number in 0..each {
+                let is_whole = !kind.is_resumed || (are_new && number == 0);
+                let expected = if is_whole { HandshakeKind::Full } else { HandshakeKind::Resumed };
+                shake(&client, IpAddr::V4(Ipv4Addr::LOCALHOST), door, Some(expected)).await?;
+            }
+            anyhow::Ok(each)
+        });
+    }
+    let mut made = 0;
+    while let Some(done) = tasks.join_next().await {
+        made += done??;
+    }
+    Ok(made)
 }

@@ -1,0 +1,91 @@
+//! The cases, each a question that every contender answers in turns.
+
+mod handshakes;
+mod hits;
+mod large;
+mod mixed;
+mod pass;
+mod steady;
+mod zipf;
+
+use super::contenders::{BUDGET, Budget, Contender, Home};
+use super::figures::Figure;
+use super::world::World;
+
+/// A question.
+pub(crate) trait Case {
+    /// What it is called on the command line.
+    fn name(&self) -> &'static str;
+
+    /// What happens, in a sentence.
+    fn what(&self) -> String;
+
+    /// The rows of its table, without figures yet.
+    fn rows(&self) -> Vec<Figure>;
+
+    /// In how many rounds it is asked, of those that were wished for. A case that takes minutes has fewer.
+    fn rounds(&self, wished: u32) -> u32 {
+        wished
+    }
+
+    /// Makes a contender ready for all its turns: started, filled and found to give the right bytes.
+    ///
+    /// # Errors
+    /// What the contender can't do. It has no figures in this case then, and the reason is told.
+    fn begin<'a>(&'a self, scene: &Scene<'a>, contender: Contender) -> anyhow::Result<Box<dyn Turns + 'a>>;
+}
+
+/// A contender that is ready for one case. All of a case are ready at the same time, and only one has a turn.
+pub(crate) trait Turns {
+    /// One turn: a value for each row, by the row's name. Rows without a value stay empty.
+    ///
+    /// # Errors
+    /// What went wrong: an answer that is not right, a hit that was none. The contender has no figures here then.
+    fn turn(&mut self) -> anyhow::Result<Vec<(&'static str, f64)>>;
+}
+
+/// What a case is played with.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) world: &'a World,
+    /// How long a turn with steady load takes.
+    pub(crate) seconds: f64,
+}
+
+impl Scene<'_> {
+    /// A contender with an empty store that is not started yet.
+    ///
+    /// # Errors
+    /// When it can't be set up.
+    pub(crate) fn settle(&self, contender: Contender) -> anyhow::Result<Home> {
+        self.settle_with(contender, BUDGET)
+    }
+
+    /// The same with other limits than everybody has.
+    ///
+    /// # Errors
+    /// As [`Scene::settle`].
+    pub(crate) fn settle_with(&self, contender: Contender, budget: Budget) -> anyhow::Result<Home> {
+        contender.settle(self.world, budget)
+    }
+}
+
+/// All cases, in the order of the table.
+pub(crate) fn all() -> Vec<Box<dyn Case>> {
+    vec![
+        Box::new(hits::TINY),
+        Box::new(hits::SMALL),
+        Box::new(hits::MEDIUM),
+        Box::new(hits::SMALL_RATE),
+        Box::new(mixed::Mixed),
+        Box::new(large::RANGES),
+        Box::new(large::WHOLE),
+        Box::new(large::TLS),
+        Box::new(hits::TLS_H1),
+        Box::new(hits::TLS_H2),
+        Box::new(handshakes::FULL),
+        Box::new(handshakes::RESUMED),
+        Box::new(pass::PassDistinct),
+        Box::new(pass::PassOne),
+    ]
+}

@@ -1,0 +1,24 @@
+//! The box beside what a school would install instead: nginx, Squid, Varnish, Traffic Server and `HAProxy`, in one run on
+//! one machine.
+//!
+//! A [case](cases) asks one question. Every [contender](contenders) that is installed answers it in turns (A B C, C B A,
+//! …), with one core of its own, while load and origin share the others. First comes what a request costs in processor
+//! time, which a busy machine changes least; then requests a second and latencies. All is compared with the better of two
+//! nginx. A machine that is too noisy gets no verdict.
+
+mod cases;
+mod contenders;
+mod figures;
+mod load;
+mod noise;
+mod origin;
+mod run;
+mod running;
+mod table;
+mod world;
+
+pub(crate) use contenders::{BUDGET, Contender};
+pub(crate) use run::{Options, measure};
+pub(crate) use running::{Running, cpu_s};
+pub(crate) use table::of_all as verdict;
+pub(crate) use world::World;

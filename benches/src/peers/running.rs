@@ -1,0 +1,310 @@
+//! Processes of a contender: started, watched as the system sees them, and ended for sure.
+//!
+//! Every child has a process group of its own and is known here until it has ended. It is ended, with all that it
+//! started, when its [`Running`] is dropped, and when this program is told to end (a thread waits for the signals).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::world::Cores;
+use crate::boxed::HOST;
+
+/// How long a contender may take until it serves: with a million stored responses, too.
+const START_WAIT: Duration = Duration::from_secs(60);
+
+/// How long one that was asked to end may take before it is killed.
+const STOP_WAIT: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether something has come about.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// What a shell tells of a program that was interrupted.
+const INTERRUPTED: i32 = 130;
+
+/// Clock ticks a second in `/proc`; the same on every Linux that the box runs on.
+const TICKS_PER_S: f64 = 100.0;
+
+/// What must go when this program goes.
+#[derive(Default)]
+struct Remains {
+    children: BTreeSet<u32>,
+    folders: Vec<PathBuf>,
+}
+
+static REMAINS: Mutex<Remains> = Mutex::new(Remains { children: BTreeSet::new(), folders: Vec::new() });
+
+fn remains() -> MutexGuard<'static, Remains> {
+    REMAINS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From here on, a signal that ends this program ends all children and removes `folder` first.
+pub(super) fn forget_on_signals(folder: &Path) {
+    static WATCH: Once = Once::new();
+    remains().folders.push(folder.to_owned());
+    WATCH.call_once(|| {
+        thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+            // Without a watch, a signal ends this program as ever.
+            let _never = runtime.and_then(|runtime| runtime.block_on(end_on_signal()));
+        });
+    });
+}
+
+async fn end_on_signal() -> std::io::Result<()> {
+    let (mut interrupt, mut terminate, mut hang_up) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    tokio::select! {
+        _ = interrupt.recv() => (),
+        _ = terminate.recv() => (),
+        _ = hang_up.recv() => (),
+    }
+    // Kept to the end: nobody starts another one meanwhile.
+    let remains = remains();
+    for &child in &remains.children {
+        kill_tree(child);
+    }
+    for folder in &remains.folders {
+        let _gone = fs::remove_dir_all(folder);
+    }
+    std::process::exit(INTERRUPTED)
+}
+
+/// A contender that runs, until it is dropped.
+pub(crate) struct Running {
+    children: Vec<Child>,
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
+    /// When it was started.
+    begun: Instant,
+}
+
+impl Running {
+    /// Starts all programs of a contender on its core.
+    ///
+    /// # Errors
+    /// When a program is missing.
+    pub(super) fn spawn(
+        commands: Vec<Command>,
+        http: SocketAddr,
+        https: SocketAddr,
+        cores: &Cores,
+    ) -> anyhow::Result<Self> {
+        let mut running = Self { children: Vec::new(), http, https, begun: Instant::now() };
+        for mut command in commands {
+            command.process_group(0);
+            let name = command.get_program().to_owned();
+            let mut remains = remains();
+            let child = cores.on_the_contenders(|| command.spawn())?;
+            let child = child.with_context(|| format!("{} can't be started", name.display()))?;
+            remains.children.insert(child.id());
+            drop(remains);
+            running.children.push(child);
+        }
+        Ok(running)
+    }
+
+    /// Waits until it answers, at both doors.
+    ///
+    /// # Errors
+    /// When it ends, or not in time.
+    pub(crate) fn wait_until_it_serves(&mut self) -> anyhow::Result<()> {
+        loop {
+            for child in &mut self.children {
+                if let Some(status) = child.try_wait()? {
+                    bail!("it ended with {status}");
+                }
+            }
+            if answers(self.http) && TcpStream::connect(self.https).is_ok() {
+                return Ok(());
+            }
+            if self.begun.elapsed() > START_WAIT {
+                bail!("it does not answer");
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// When it was started.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
+    }
+
+    /// All processes of it.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        self.children.iter().flat_map(|child| tree(child.id())).collect()
+    }
+
+    /// Processor time so far of all its processes, in seconds.
+    pub(crate) fn cpu_s(&self) -> anyhow::Result<f64> {
+        self.processes().into_iter().map(cpu_s).sum()
+    }
+
+    /// Resident memory of all its processes now, in bytes; what they share counts once.
+    pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
+        self.processes().into_iter().map(resident_bytes).sum()
+    }
+
+    /// Asks it to end, as a service manager does, and waits until it has; how long that took.
+    ///
+    /// # Errors
+    /// When it can't be asked, or does not end in time: then it is killed.
+    pub(crate) fn stop(mut self) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        for child in &self.children {
+            kill_process(Pid::from_child(child), Signal::TERM)?;
+        }
+        while begun.elapsed() < STOP_WAIT {
+            let mut are_gone = true;
+            for child in &mut self.children {
+                are_gone &= child.try_wait()?.is_some();
+            }
+            if are_gone {
+                return Ok(begun.elapsed());
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        bail!("it did not end in {} s and was killed", STOP_WAIT.as_secs())
+    }
+}
+
+impl Drop for Running {
+    /// Kills all that is left of it.
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            kill_tree(child.id());
+            let _ended = child.wait();
+            remains().children.remove(&child.id());
+        }
+    }
+}
+
+/// Whether there is an answer to a request for something that nobody stores.
+fn answers(door: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(door)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let request = format!("GET /uncacheable/1/ready HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
+        let mut begin = [0; 12];
+        stream.read_exact(&mut begin)?;
+        Ok(&begin == b"HTTP/1.1 200")
+    };
+    ask().unwrap_or(false)
+}
+
+/// A process and all below it.
+pub(super) fn tree(process: u32) -> Vec<u32> {
+    let mut found = vec![process];
+    let mut at = 0;
+    while let Some(&parent) = found.get(at) {
+        at += 1;
+        let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else { continue };
+        for thread in threads.flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            found.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+    }
+    found
+}
+
+/// Ends a process and all below it at once, also those whose parent has gone.
+fn kill_tree(process: u32) {
+    let pid = |number: u32| i32::try_from(number).ok().and_then(Pid::from_raw);
+    for process in tree(process) {
+        let _gone = pid(process).map(|process| kill_process(process, Signal::KILL));
+    }
+    let _gone = pid(process).map(|group| kill_process_group(group, Signal::KILL));
+}
+
+/// Processor time of a process so far, in seconds.
+///
+/// `stat` counts threads that have ended, in ticks of 10 ms; `schedstat` is exact for those that live. Where no thread ends
+/// the second is never less.
+pub(crate) fn cpu_s(process: u32) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name, in brackets, may hold spaces; user and system time are the 12th and 13th field after it.
+    let (_, fields) = stat.rsplit_once(')').context("an unknown form of /proc/PID/stat")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    let counted_s = ticks.sum::<Result<f64, _>>()? / TICKS_PER_S;
+    let mut exact_ns = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))?.flatten() {
+        let schedstat = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+        exact_ns += schedstat.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(counted_s.max(exact_ns as f64 / 1e9))
+}
+
+/// Memory of a process: its own and its share of what it shares.
+fn resident_bytes(process: u32) -> anyhow::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss in smaps_rollup")?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Running {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script).stdout(std::process::Stdio::null());
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        let world = super::super::world::World::new(PathBuf::new()).unwrap();
+        Running::spawn(vec![command], nowhere, nowhere, world.cores()).unwrap()
+    }
+
+    fn is_alive(process: u32) -> bool {
+        // One that has ended and was not asked about is a zombie, and no process any more.
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    }
+
+    /// The processes of a shell that has started two below it.
+    fn three(running: &Running) -> Vec<u32> {
+        loop {
+            let processes = running.processes();
+            if processes.len() >= 3 {
+                return processes;
+            }
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_when_it_is_dropped() {
+        let running = shell("sleep 1000 & sleep 1000 & wait");
+        let processes = three(&running);
+        assert!(processes.iter().all(|&process| is_alive(process)));
+        drop(running);
+        while processes.iter().any(|&process| is_alive(process)) {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn one_that_ends_is_told_from_one_that_is_slow() {
+        let mut running = shell("exit 3");
+        let error = running.wait_until_it_serves().unwrap_err();
+        assert!(error.to_string().contains("exit status: 3"), "{error}");
+    }
+
+    #[test]
+    fn the_time_of_all_processes_counts() {
+        // This process surely used some.
+        assert!(cpu_s(std::process::id()).unwrap() > 0.0);
+        assert!(resident_bytes(std::process::id()).unwrap() > 1 << 20);
+    }
+}
