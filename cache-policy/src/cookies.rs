@@ -20,6 +20,9 @@ pub enum Cookies {
 impl Cookies {
     /// Classifies the cookies of a request; the gravest one counts.
     pub fn of(headers: &HeaderMap) -> Self {
+        if !headers.contains_key(COOKIE) {
+            return Self::None;
+        }
         let pairs = || headers.get_all(COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b';'));
         if pairs().nth(MEMBERS_MAX).is_some() {
             return Self::Session;

@@ -41,10 +41,19 @@ const NEVER_HOP_BY_HOP: [HeaderName; 13] = [
     VARY,
 ];
 
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    // None of the usual fields of a request or a response begins so.
+    matches!(name.as_str().as_bytes().first(), Some(b'c' | b'k' | b'p' | b't' | b'u' | b'h'))
+        && HOP_BY_HOP.contains(name)
+}
+
 /// Removes what belongs to the connection, including every field that `Connection` names.
 ///
 /// `Upgrade` goes too: a proxy that wants to forward an upgrade sets it anew.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_hop_by_hop) {
+        return; // as in nearly all of HTTP/2; `Connection` is one of them
+    }
     let named: Vec<HeaderName> =
         field::members(headers, CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
     let named = named.iter().filter(|name| !NEVER_HOP_BY_HOP.contains(name));

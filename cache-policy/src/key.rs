@@ -17,15 +17,22 @@ pub struct CacheKey(String);
 impl CacheKey {
     /// The key of an absolute target URI under a rule; `None` when it names no scheme or no host.
     pub fn new(target: &Uri, rule: &SiteRule) -> Option<Self> {
-        let scheme = target.scheme_str()?.to_ascii_lowercase();
-        let host = target.host().filter(|host| !host.is_empty())?.to_ascii_lowercase();
-        let port = target.port_u16().filter(|&port| Some(port) != default_port(&scheme));
-        let path = if target.path().is_empty() { "/" } else { target.path() };
-        let mut key = format!("{scheme}://{host}");
-        if let Some(port) = port {
+        const SEPARATORS_AND_PORT_BYTES: usize = "://:65535/?".len();
+        let scheme = target.scheme_str()?;
+        let host = target.host().filter(|host| !host.is_empty())?;
+        let path_bytes = target.path_and_query().map_or(0, |written| written.as_str().len());
+        let mut key = String::with_capacity(scheme.len() + host.len() + path_bytes + SEPARATORS_AND_PORT_BYTES);
+        key.push_str(scheme);
+        key.make_ascii_lowercase();
+        let default_port = default_port(&key);
+        key.push_str("://");
+        let before_host = key.len();
+        key.push_str(host);
+        key[before_host..].make_ascii_lowercase();
+        if let Some(port) = target.port_u16().filter(|&port| Some(port) != default_port) {
             key.push_str(&format!(":{port}"));
         }
-        key.push_str(path);
+        key.push_str(if target.path().is_empty() { "/" } else { target.path() });
         if let Some(query) = target.query() {
             push_query(&mut key, query, rule);
         }

@@ -67,6 +67,15 @@ fn decide(stored: &[&StoredHead], request: &PresentedRequest<'_>, now: SystemTim
     if stored.is_empty() {
         return forward(ForwardReason::UriMiss);
     }
+    // One variant is the rule, and that it can go out as it is.
+    if let [head] = stored
+        && head.is_selected_by(request)
+        && school::may_reuse_with_cookie(head, request)
+        && !request.directives.no_store
+        && objection(head, request, now).is_none()
+    {
+        return Lookup::Reuse { index: 0, age: head.current_age(now), is_fresh: head.is_fresh(now) };
+    }
     let selected = || stored.iter().enumerate().filter(|(_, head)| head.serves(request));
     if selected().next().is_none() {
         return forward(ForwardReason::VaryMiss);

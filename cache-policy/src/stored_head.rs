@@ -49,6 +49,7 @@ pub struct StoredHead {
     parts: StoredHeadParts,
     directives: ResponseDirectives,
     age: AgeBasis,
+    initial_age: Duration,
     lifetime: Lifetime,
     overrode: Overrode,
     entity_tag: Option<EntityTag>,
@@ -110,6 +111,7 @@ impl StoredHead {
         let (request_time, response_time) = (parts.request_time, parts.response_time);
         let age = AgeBasis { request_time, response_time, date, age_value: age_value(headers) };
         Self {
+            initial_age: age.corrected_initial_age(),
             age,
             lifetime,
             overrode,
@@ -191,7 +193,7 @@ impl StoredHead {
 
     /// Its age now. After the clock was set back it counts as the age that it came with. RFC 9111 §4.2.3.
     pub fn current_age(&self, now: SystemTime) -> Duration {
-        plus(self.age.corrected_initial_age(), self.age.resident_time(now).unwrap_or_default())
+        plus(self.initial_age, self.age.resident_time(now).unwrap_or_default())
     }
 
     /// Whether it is fresh now. When the clock was set back so far that nobody knows its age, it is not.
