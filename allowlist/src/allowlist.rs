@@ -25,7 +25,7 @@ pub struct Allowlist {
 #[derive(Debug, Default)]
 struct Compiled {
     sites: Vec<Arc<Site>>,
-    by_name: HashMap<Box<str>, usize>,
+    by_name: HashMap<Arc<str>, usize>,
     hosts: HashMap<HostName, Named>,
 }
 
@@ -82,7 +82,7 @@ impl Allowlist {
                 }
             }
         }
-        let by_name = sites.iter().enumerate().map(|(index, site)| (site.name.clone(), index)).collect();
+        let by_name = sites.iter().enumerate().map(|(index, site)| (Arc::clone(&site.name), index)).collect();
         Allowlist { compiled: Arc::new(Compiled { sites, by_name, hosts }) }
     }
 

@@ -145,6 +145,11 @@ fn not_a_name_with_colons(text: &str) -> HostNameError {
 
 /// UTS 46 to lower-case A-labels; the common case, a name that is so already, does not allocate.
 fn to_ascii(text: &str) -> Result<Cow<'_, str>, HostNameError> {
+    // Most names have nothing that UTS 46 would change or refuse: no upper case, no other script, no A-label to check.
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    if text.bytes().all(is_plain) && !text.contains("xn--") {
+        return Ok(Cow::Borrowed(text));
+    }
     // Hyphens in the third and fourth place are in use (`r3---sn-…`), so only the ends are checked, by the caller.
     Uts46::new()
         .to_ascii(text.as_bytes(), AsciiDenyList::STD3, Hyphens::Allow, DnsLength::Ignore)

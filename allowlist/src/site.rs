@@ -332,7 +332,7 @@ impl Prefetch {
 /// A named group of hosts with rules. Made by [`crate::Allowlist::parse`] alone.
 #[derive(Debug, Clone)]
 pub struct Site {
-    pub(crate) name: Box<str>,
+    pub(crate) name: Arc<str>,
     pub(crate) title: Title,
     pub(crate) class: Class,
     pub(crate) traffic: Traffic,
@@ -353,6 +353,11 @@ pub struct Site {
 impl Site {
     /// The short name: unique in the list, lower-case letters, digits and hyphens. A label of metrics and folders.
     pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same, to be kept by what outlives the list.
+    pub fn shared_name(&self) -> &Arc<str> {
         &self.name
     }
 

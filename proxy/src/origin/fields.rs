@@ -46,13 +46,19 @@ const NEVER_LEAVE: &[&str] = &[
 
 fn never_leaves(name: &HeaderName) -> bool {
     let text = name.as_str();
-    *name == FORWARDED
-        || *name == EXPECT
-        || *name == TRAILER
-        || *name == CONTENT_LENGTH
-        || text == "x-forwarded"
-        || text.starts_with("x-forwarded-")
-        || NEVER_LEAVE.contains(&text)
+    match text.as_bytes() {
+        // Most fields of a request begin otherwise.
+        [b'c' | b'e' | b'f' | b't', ..] | [b'x', b'-', ..] => {
+            *name == FORWARDED
+                || *name == EXPECT
+                || *name == TRAILER
+                || *name == CONTENT_LENGTH
+                || text == "x-forwarded"
+                || text.starts_with("x-forwarded-")
+                || NEVER_LEAVE.contains(&text)
+        }
+        _ => false,
+    }
 }
 
 /// Removes the fields of one connection, those that `Connection` names included (RFC 9110 §7.6.1), and whatever else is
