@@ -57,7 +57,13 @@ impl Content {
 
     async fn body(self, range: Range<u64>) -> io::Result<ResponseBody> {
         match self {
-            Self::Stored(stored) => Ok(StoredBody::open(&stored, range).await?.boxed_unsync()),
+            Self::Stored(stored) => {
+                let body = match StoredBody::in_memory(&stored, range.clone()) {
+                    Some(body) => body,
+                    None => Box::pin(StoredBody::open(&stored, range)).await?,
+                };
+                Ok(body.boxed_unsync())
+            }
             Self::Filling(_, reader) => Ok(growing_body(reader.narrowed(range))),
             Self::Parts(reader) => Ok(reader.narrowed(range).into_body()),
         }
@@ -103,7 +109,7 @@ pub async fn deliver(
 ) -> io::Result<Response<ResponseBody>> {
     let head = content.head();
     if head.must_be_decoded_for(request) {
-        return decoded::deliver(content, request, way, now).await;
+        return Box::pin(decoded::deliver(content, request, way, now)).await;
     }
     let headers = head.reuse_headers(now);
     match evaluate_preconditions(request, head, now) {
@@ -115,7 +121,7 @@ pub async fn deliver(
     let plan = length.map_or(RangePlan::Whole, |length| resolve_range(request, head, length));
     match (plan, length) {
         (RangePlan::Single(range), length) => part(content, headers, range, length).await,
-        (RangePlan::Multi(ranges), Some(length)) => parts(content, headers, &ranges, length).await,
+        (RangePlan::Multi(ranges), Some(length)) => Box::pin(parts(content, headers, &ranges, length)).await,
         (RangePlan::Unsatisfiable, Some(length)) => Ok(unsatisfiable(length)),
         (_, length) => {
             let mut headers = headers;

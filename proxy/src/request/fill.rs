@@ -119,12 +119,7 @@ impl Drop for WanTally {
     fn drop(&mut self) {
         let site = self.asked.permit.site();
         let is_zero_rated = site.traffic() == Traffic::ZeroRated;
-        self.context.ledger.add_wan(
-            &Arc::from(site.name()),
-            is_zero_rated,
-            self.asked.arrival.way,
-            self.bytes.so_far(),
-        );
+        self.context.ledger.add_wan(site.shared_name(), is_zero_rated, self.asked.arrival.way, self.bytes.so_far());
     }
 }
 

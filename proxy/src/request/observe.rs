@@ -1,57 +1,22 @@
 //! The end of every exchange: its receipt, written when the last byte has left or the client has gone.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use bulaq_allowlist::Traffic;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tower::Service;
 
-use super::stack::Fallible;
-use super::{Arrival, BodyError, Context, Handled, RequestBody, ResponseBody, Source, Way};
+use super::{BodyError, Handled, ResponseBody, Source, Way};
 use crate::ledger::{Ledger, Receipt};
 
-/// Writes a receipt for every exchange.
-#[derive(Clone)]
-pub struct Observe<S> {
-    context: Arc<Context>,
-    inner: S,
-}
-
-impl<S> Observe<S> {
-    /// Wraps the service whose exchanges are counted.
-    pub fn new(context: Arc<Context>, inner: S) -> Self {
-        Self { context, inner }
-    }
-}
-
-impl<S> Service<Request<RequestBody>> for Observe<S>
-where
-    S: Fallible<Infallible> + Service<Request<RequestBody>>,
-    <S as Service<Request<RequestBody>>>::Future: Send + 'static,
-{
-    type Response = Response<ResponseBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(task)
-    }
-
-    fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
-        let way = request.extensions().get::<Arrival>().map_or(Way::Reverse, |arrival| arrival.way);
-        let (ledger, answer) = (self.context.ledger.clone(), self.inner.call(request));
-        Box::pin(async move {
-            let Ok(response) = answer.await;
-            let receipt = open(&response, way);
-            Ok(response.map(|body| Counted { body, receipt, ledger }.boxed_unsync()))
-        })
-    }
+/// The response with a body that writes the receipt of the exchange.
+pub(super) fn observed(ledger: &Arc<Ledger>, way: Way, response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let receipt = open(&response, way);
+    response.map(|body| Counted { body, receipt, ledger: Arc::clone(ledger) }.boxed_unsync())
 }
 
 /// The receipt as far as the head tells it.
@@ -59,7 +24,7 @@ fn open(response: &Response<ResponseBody>, way: Way) -> Receipt {
     let handled = response.extensions().get::<Handled>();
     let site = handled.and_then(|handled| handled.permit.as_ref()).map(|permit| permit.site());
     Receipt {
-        site: site.map(|site| Arc::from(site.name())),
+        site: site.map(|site| Arc::clone(site.shared_name())),
         is_zero_rated: site.is_some_and(|site| site.traffic() == Traffic::ZeroRated),
         way,
         source: handled.map_or(Source::Box, |handled| handled.source),

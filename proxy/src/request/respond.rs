@@ -1,7 +1,10 @@
 //! One request from its permit to its response: reuse, validate, wait or forward.
 //!
-//! All branches of a request's life stand in this file; what they call does not branch on the same things again.
+//! All branches of a request's life stand in this file; what they call does not branch on the same things again. What
+//! a hit does not come to is boxed where it is waited for: a future is as large as the largest that it may wait for, and
+//! every request would be moved about at the size of the rarest.
 
+use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,7 +15,6 @@ use bulaq_cache_policy::{
 use http::header::{ALT_SVC, HeaderMap, HeaderName, VIA};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::sync::oneshot;
-use tower::BoxError;
 
 use super::aboard::Aboard;
 use super::asked::{Asked, empty};
@@ -36,46 +38,45 @@ const WAITS_MAX: usize = 3;
 /// Answers one request.
 ///
 /// # Errors
-/// A [`Refusal`], boxed: the layers around it add their own failures.
-pub async fn respond(context: Arc<Context>, request: Request<RequestBody>) -> Result<Response<ResponseBody>, BoxError> {
-    let (parts, body) = request.into_parts();
-    let arrival = parts.extensions.get::<Arrival>().cloned();
+/// A [`Refusal`], where there is nothing else to answer with.
+pub async fn respond(context: &Arc<Context>, request: Request<RequestBody>) -> Result<Response<ResponseBody>, Refusal> {
+    let (mut parts, body) = request.into_parts();
+    let arrival = parts.extensions.remove::<Arrival>();
     let arrival = arrival.ok_or(Refusal::BadRequest("the request came by no known door"))?;
     if context.options.pac.wpad && arrival.way == Way::Reverse && proxy_pac::is_wpad(&parts) {
-        return Ok(own::answer(&context, &parts, &arrival).await);
+        return Ok(Box::pin(own::answer(context, &parts, &arrival)).await);
     }
     let target = match target(&parts, &arrival, &context.options.own_names)? {
         Target::Site(target)
             if arrival.way == Way::Gateway && context.options.gateway.as_ref() == Some(&target.host) =>
         {
-            return Ok(own::answer(&context, &parts, &arrival).await);
+            return Ok(Box::pin(own::answer(context, &parts, &arrival)).await);
         }
-        Target::Own => return Ok(own::answer(&context, &parts, &arrival).await),
+        Target::Own => return Ok(Box::pin(own::answer(context, &parts, &arrival)).await),
         Target::Site(target) => target,
     };
-    if let Some(here) = own::answer_at_site(&context, &parts, &arrival, &target) {
+    if let Some(here) = own::answer_at_site(context, &parts, &arrival, &target) {
         return Ok(here);
     }
     if purge::is_purge(&parts) {
-        return Ok(purge::answer(&context, &parts, &arrival, &target).await?);
+        return Box::pin(purge::answer(context, &parts, &arrival, &target)).await;
     }
-    let asked = Arc::new(Asked::new(&context, parts, arrival, target)?);
+    let asked = Arc::new(Asked::new(context, parts, arrival, target)?);
     let presented = asked.presented(&context.options.policy);
     if let Err(pass) = may_share(&presented) {
         if presented.directives.only_if_cached && pass != Pass::Method {
-            return Err(Refusal::OnlyIfCached.into());
+            return Err(Refusal::OnlyIfCached);
         }
         let account =
             Account { detail: Some(pass.token()), ..Account::forwarded(Source::Origin, ForwardReason::of_pass(pass)) };
-        return Ok(pass::pass(&context, &asked, body, account).await?);
+        return Box::pin(pass::pass(context, &asked, body, account)).await;
     }
-    for _ in 0..WAITS_MAX {
-        if let Some(response) = answer(&context, &asked, &presented, true).await? {
+    for waited in 0..=WAITS_MAX {
+        if let Some(response) = answer(context, &asked, &presented, waited < WAITS_MAX).await? {
             return Ok(response);
         }
     }
-    let alone = answer(&context, &asked, &presented, false).await?;
-    alone.ok_or_else(|| Refusal::Overloaded.into())
+    Err(Refusal::Overloaded)
 }
 
 /// Looks in the store and, where that is not enough, asks the origin, together with others if `may_wait`.
@@ -86,12 +87,30 @@ async fn answer(
     presented: &PresentedRequest<'_>,
     may_wait: bool,
 ) -> Result<Option<Response<ResponseBody>>, Refusal> {
-    let variants = find(context, asked).await;
+    let variants = match context.store.find_in_memory(&asked.key) {
+        Some(variants) => variants,
+        None => Box::pin(find_on_disk(context, asked)).await,
+    };
     let now = context.clock.now();
-    let lookup = decide(&variants, presented, now);
-    if !matches!(lookup, Lookup::Reuse { .. })
-        && let Some((assembly, lookup)) = combine::find(context, asked, presented, &variants, now).await
-    {
+    match decide(&variants, presented, now) {
+        Lookup::Reuse { index, is_fresh, .. } => {
+            Ok(reuse(context, asked, presented, &variants, (index, is_fresh)).await)
+        }
+        lookup => Box::pin(answer_otherwise(context, asked, presented, variants, lookup, now, may_wait)).await,
+    }
+}
+
+/// The answer where no stored response may be reused as it is.
+async fn answer_otherwise(
+    context: &Arc<Context>,
+    asked: &Arc<Asked>,
+    presented: &PresentedRequest<'_>,
+    variants: Variants,
+    lookup: Lookup,
+    now: SystemTime,
+    may_wait: bool,
+) -> Result<Option<Response<ResponseBody>>, Refusal> {
+    if let Some((assembly, lookup)) = combine::find(context, asked, presented, &variants, now).await {
         return match from_incomplete(context, asked, presented, assembly, lookup, may_wait).await {
             Err(Refusal::Forward(error)) => stale_whole(context, asked, presented, &variants, error).await,
             answer => answer,
@@ -99,8 +118,7 @@ async fn answer(
     }
     let (stored, conditional, why) = match lookup {
         Lookup::Reuse { index, is_fresh, .. } => {
-            let source = if is_fresh { Source::Hit } else { Source::Stale };
-            return Ok(from_store(context, asked, presented, &variants[index], Account::hit(source)).await);
+            return Ok(reuse(context, asked, presented, &variants, (index, is_fresh)).await);
         }
         Lookup::ReuseWhileRevalidating { index, conditional, .. } => {
             if can_fill(presented) {
@@ -109,7 +127,7 @@ async fn answer(
                 refresh_behind(context, &seeker, Errand { stored, conditional, wanted: None });
             }
             let account = Account { detail: Some("stale-while-revalidate"), ..Account::hit(Source::Stale) };
-            return Ok(from_store(context, asked, presented, &variants[index], account).await);
+            return Ok(from_store(context, asked, presented, (&variants[index], &variants), account).await);
         }
         Lookup::GatewayTimeout => return Err(Refusal::OnlyIfCached),
         Lookup::Validate { index, conditional, why } => (Some(variants[index].clone()), Some(conditional), why),
@@ -130,9 +148,9 @@ async fn answer(
     };
     // Somebody else may have filled it, or begun to, between our look and our lead.
     if stored.is_none() {
-        let variants = context.store.find_in_memory(&asked.key).unwrap_or_else(|| Variants::from([]));
+        let variants = in_memory(context, asked);
         if let Lookup::Reuse { index, .. } = decide(&variants, presented, now) {
-            return Ok(from_store(context, asked, presented, &variants[index], Account::hit(Source::Hit)).await);
+            return Ok(reuse(context, asked, presented, &variants, (index, true)).await);
         }
         if let Some((assembly, lookup @ Lookup::Reuse { .. })) =
             combine::find(context, asked, presented, &variants, now).await
@@ -262,7 +280,7 @@ async fn ask_origin(
         (Some(Landed::NotShared(detail)), Ok(LeadersShare::Confirmed(stored))) => {
             let fwd_status = Some(StatusCode::NOT_MODIFIED);
             let account = Account { source: Source::Validated, fwd_status, detail: Some(detail), ..account };
-            Ok(from_store(context, asked, presented, &stored, account).await)
+            Ok(from_store(context, asked, presented, (&stored, &in_memory(context, asked)), account).await)
         }
         (Some(landed), _) => without_content(context, asked, presented, landed, account).await,
         (None, _) => Err(Refusal::Overloaded), // the task was ended: the box is stopping
@@ -349,7 +367,7 @@ async fn without_content(
             let source = if account.is_collapsed { Source::Collapsed } else { Source::Validated };
             let fwd_status = Some(StatusCode::NOT_MODIFIED);
             let account = Account { source, fwd_status, is_stored: true, ..account };
-            Ok(from_store(context, asked, presented, &stored, account).await)
+            Ok(from_store(context, asked, presented, (&stored, &in_memory(context, asked)), account).await)
         }
         Landed::Stale(stored, cause) => {
             let now = context.clock.now();
@@ -362,7 +380,7 @@ async fn without_content(
             };
             let detail = Some("stale-if-error");
             let account = Account { source: Source::Stale, fwd_status, is_stored: true, detail, ..account };
-            Ok(from_store(context, asked, presented, &stored, account).await)
+            Ok(from_store(context, asked, presented, (&stored, &in_memory(context, asked)), account).await)
         }
         Landed::Failed(error, None) => Err(error.into()),
         Landed::Failed(error, Some(unusable)) => Err(Refusal::ForwardPastStored { error, unusable }),
@@ -386,10 +404,7 @@ fn heads_of(variants: &Variants) -> Vec<&StoredHead> {
     variants.iter().map(|stored| &stored.head).collect()
 }
 
-async fn find(context: &Context, asked: &Arc<Asked>) -> Variants {
-    if let Some(variants) = context.store.find_in_memory(&asked.key) {
-        return variants;
-    }
+async fn find_on_disk(context: &Context, asked: &Arc<Asked>) -> Variants {
     let (asked, policy) = (asked.clone(), context.options.policy.clone());
     let (key, rules) = (asked.key.clone(), asked.rules);
     let restore = move |parts| StoredHead::from_parts(parts, &asked.rule, &policy);
@@ -410,29 +425,46 @@ fn decide(variants: &Variants, presented: &PresentedRequest<'_>, now: SystemTime
     }
 }
 
-/// The answer from a stored response; none when its body proved gone or damaged, and the request must look again.
+fn in_memory(context: &Context, asked: &Asked) -> Variants {
+    context.store.find_in_memory(&asked.key).unwrap_or_else(|| Variants::from([]))
+}
+
+/// The answer from a stored response that is used as it is.
+async fn reuse(
+    context: &Context,
+    asked: &Asked,
+    presented: &PresentedRequest<'_>,
+    variants: &Variants,
+    (index, is_fresh): (usize, bool),
+) -> Option<Response<ResponseBody>> {
+    let source = if is_fresh { Source::Hit } else { Source::Stale };
+    from_store(context, asked, presented, (&variants[index], variants), Account::hit(source)).await
+}
+
+/// The answer from a stored response, which has these variants beside it; none when its body proved gone or damaged, and
+/// the request must look again.
 async fn from_store(
     context: &Context,
     asked: &Asked,
     presented: &PresentedRequest<'_>,
-    stored: &Arc<StoredResponse>,
+    (stored, variants): (&Arc<StoredResponse>, &Variants),
     account: Account,
 ) -> Option<Response<ResponseBody>> {
     let now = context.clock.now();
     context.store.touch(stored);
-    keep_for_the_day(context, asked, stored).await;
-    let ttl_s = Some(ttl_s(&stored.head, now));
+    if asked.arrival.way == Way::Night {
+        Box::pin(keep_for_the_day(context, asked, stored)).await;
+    }
     // A tag that another coding of the same URL has too promises more than is so: nobody may join parts by it.
-    let others = context.store.find_in_memory(&asked.key).filter(|others| others.len() > 1);
-    let is_tag_shared = others.is_some_and(|others| others.iter().any(|other| share_a_tag(&stored.head, &other.head)));
-    let whole_fields = is_tag_shared.then(|| without_dependent_range(&asked.headers));
-    let for_whole = whole_fields.as_ref().map(|headers| PresentedRequest { headers, ..presented.clone() });
-    let presented = for_whole.as_ref().unwrap_or(presented);
-    match deliver(Content::Stored(stored.clone()), presented, asked.arrival.way, now).await {
-        Ok(mut response) => {
-            if is_tag_shared {
-                weaken_tag(response.headers_mut());
-            }
+    let is_tag_shared = variants.len() > 1 && variants.iter().any(|other| share_a_tag(&stored.head, &other.head));
+    let content = Content::Stored(stored.clone());
+    let delivered = match is_tag_shared {
+        true => Box::pin(deliver_whole(content, asked, presented, now)).await,
+        false => deliver(content, presented, asked.arrival.way, now).await,
+    };
+    match delivered {
+        Ok(response) => {
+            let ttl_s = asked.arrival.may_see_status.then(|| ttl_s(&stored.head, now));
             Some(finish(response, asked, Account { ttl_s, ..account }))
         }
         Err(error) => {
@@ -440,6 +472,20 @@ async fn from_store(
             None
         }
     }
+}
+
+/// Delivers what has its tag in common with another variant.
+async fn deliver_whole(
+    content: Content,
+    asked: &Asked,
+    presented: &PresentedRequest<'_>,
+    now: SystemTime,
+) -> io::Result<Response<ResponseBody>> {
+    let headers = without_dependent_range(&asked.headers);
+    let presented = PresentedRequest { headers: &headers, ..presented.clone() };
+    let mut response = deliver(content, &presented, asked.arrival.way, now).await?;
+    weaken_tag(response.headers_mut());
+    Ok(response)
 }
 
 async fn from_origin(
@@ -470,11 +516,12 @@ pub(super) fn finish(mut response: Response<ResponseBody>, asked: &Asked, accoun
 }
 
 fn sign_hop(headers: &mut HeaderMap) {
+    // The origin's other doors (HTTP/3, other ports) lead around the box. The other two are meant for caches such as this
+    // one, to be taken off by the last of them (Edge Architecture 1.0 §2.2; the services that read `Surrogate-Key` do the
+    // same). `Cache-Tag` goes on: a box behind this one may purge by it too.
+    const TAKEN_OFF: [HeaderName; 3] = [ALT_SVC, SURROGATE_CONTROL, SURROGATE_KEY];
+    if headers.keys().any(|name| TAKEN_OFF.contains(name)) {
+        TAKEN_OFF.iter().for_each(|name| drop(headers.remove(name)));
+    }
     headers.append(VIA, HeaderValue::from_static("1.1 bulaq"));
-    // The origin's other doors (HTTP/3, other ports) lead around the box.
-    headers.remove(ALT_SVC);
-    // Meant for caches such as this one, to be taken off by the last of them (Edge Architecture 1.0 §2.2; the services that
-    // read `Surrogate-Key` do the same). `Cache-Tag` goes on: a box behind this one may purge by it too.
-    headers.remove(SURROGATE_CONTROL);
-    headers.remove(SURROGATE_KEY);
 }

@@ -1,9 +1,10 @@
 //! The target URI of a request (RFC 9110 §7.1), rebuilt from what the client wrote and the door it came by.
 
 use bulaq_allowlist::{HostName, HostNameError, Scheme};
+use bytes::Bytes;
 use http::header::HOST;
 use http::request::Parts;
-use http::uri::{Authority, PathAndQuery};
+use http::uri::{self, Authority, PathAndQuery};
 use http::{HeaderMap, Uri};
 
 use super::Refusal;
@@ -37,19 +38,21 @@ pub struct TargetUri {
 impl TargetUri {
     /// The absolute form. A default port is left out, so that equal targets print alike.
     pub fn to_uri(&self) -> Uri {
-        let authority = self.authority();
-        Uri::builder()
-            .scheme(self.scheme.as_str())
-            .authority(authority.as_str())
-            .path_and_query(self.path_and_query.clone())
-            .build()
-            .expect("a valid host name, a number and a path that was parsed before make a URI")
+        const VALID: &str = "a valid host name, a number and a path that was parsed before make a URI";
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(match self.scheme {
+            Scheme::Http => uri::Scheme::HTTP,
+            Scheme::Https => uri::Scheme::HTTPS,
+        });
+        parts.authority = Some(Authority::from_maybe_shared(Bytes::from(self.authority())).expect(VALID));
+        parts.path_and_query = Some(self.path_and_query.clone());
+        Uri::from_parts(parts).expect(VALID)
     }
 
     /// Host, and port unless it is the scheme's own.
     pub fn authority(&self) -> String {
         if self.port == self.scheme.default_port() {
-            self.host.to_string()
+            self.host.as_str().to_owned()
         } else {
             format!("{}:{}", self.host, self.port)
         }
@@ -83,7 +86,9 @@ pub fn target(parts: &Parts, arrival: &Arrival, own_names: &[HostName]) -> Resul
         return Err(Refusal::BadRequest("the address must not contain a user name"));
     }
     let scheme = scheme(parts, arrival)?;
-    let host = match HostName::parse(authority.host()) {
+    // Over TLS nearly every request names the host of the ClientHello, letter by letter.
+    let of_hello = arrival.server_name.as_ref().filter(|name| name.as_str() == authority.host());
+    let host = match of_hello.cloned().map_or_else(|| HostName::parse(authority.host()), Ok) {
         Ok(host) => host,
         Err(_) if arrival.server_name.is_some() => return Err(Refusal::Misdirected),
         Err(HostNameError::IpLiteral) if arrival.way == Way::Reverse => return Ok(Target::Own),

@@ -33,11 +33,13 @@ enum State {
 type Reading = Pin<Box<dyn Future<Output = io::Result<Bytes>> + Send>>;
 
 impl StoredBody {
-    /// The whole body, from memory; `None` when it is not there and [`StoredBody::open`] must be asked.
-    pub fn in_memory(stored: &StoredResponse) -> Option<Self> {
+    /// The bytes `range` of the body, clamped to its length, from memory; `None` when it is not there and
+    /// [`StoredBody::open`] must be asked.
+    pub fn in_memory(stored: &StoredResponse, range: Range<u64>) -> Option<Self> {
         let bytes = stored.small_body()?;
-        let left = 0..bytes.len() as u64;
-        Some(Self { state: State::Whole(bytes), left })
+        let left = clamped(range, bytes.len() as u64);
+        let part = usize::try_from(left.start).ok()?..usize::try_from(left.end).ok()?;
+        Some(Self { state: State::Whole(bytes.slice(part)), left })
     }
 
     /// The bytes `range` of the body, clamped to its length.
@@ -45,16 +47,10 @@ impl StoredBody {
     /// # Errors
     /// As [`StoredResponse::body_file`]: on any error treat the response as not stored.
     pub async fn open(stored: &Arc<StoredResponse>, range: Range<u64>) -> io::Result<Self> {
-        let end = range.end.min(stored.body_bytes());
-        let left = range.start.min(end)..end;
-        let state = match stored.small_body() {
-            Some(bytes) => {
-                let part = usize::try_from(left.start).and_then(|start| Ok(start..usize::try_from(left.end)?));
-                State::Whole(bytes.slice(part.map_err(io::Error::other)?))
-            }
-            None => State::File(stored.body_file().await?),
-        };
-        Ok(Self { state, left })
+        if let Some(body) = Self::in_memory(stored, range.clone()) {
+            return Ok(body);
+        }
+        Ok(Self { state: State::File(stored.body_file().await?), left: clamped(range, stored.body_bytes()) })
     }
 
     fn took(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -69,6 +65,11 @@ impl StoredBody {
         self.state = State::Failed;
         Poll::Ready(Some(Err(BodyError::Store(error))))
     }
+}
+
+fn clamped(range: Range<u64>, bytes: u64) -> Range<u64> {
+    let end = range.end.min(bytes);
+    range.start.min(end)..end
 }
 
 impl Body for StoredBody {
