@@ -131,9 +131,9 @@ where
     let serving = async {
         match kind {
             DoorKind::Http | DoorKind::Forward | DoorKind::TransparentHttp => {
-                connection::serve(behind, stream, arrival, caller).await;
+                Box::pin(connection::serve(behind, stream, connection::by_itself, arrival, caller)).await;
             }
-            DoorKind::Https | DoorKind::TransparentHttps => tls::serve(behind, stream, arrival, caller).await,
+            DoorKind::Https | DoorKind::TransparentHttps => Box::pin(tls::serve(behind, stream, arrival, caller)).await,
         }
     };
     tokio::select! {

@@ -36,11 +36,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bulaq_allowlist::{Allowlist, HostName};
 use http::{Request, Response};
-use hyper_util::rt::TokioExecutor;
-use hyper_util::server::conn::auto;
 use ipnet::IpNet;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -269,8 +266,7 @@ struct Behind<S, D> {
     trust: Arc<Trust>,
     doors: Arc<Doors>,
     /// How TLS is ended, but for the certificate.
-    tls: ServerConfig,
-    http: auto::Builder<TokioExecutor>,
+    tls: tls::Settings,
     limits: Limits,
     operators: Vec<IpNet>,
     purgers: Vec<IpNet>,
@@ -291,7 +287,7 @@ impl<S, D> Behind<S, D> {
     fn new(inside: Inside<S, D>, options: IngressOptions) -> Result<Self, IngressError> {
         let IngressOptions { limits, operators, purgers, gateway, clients, router, forward, .. } = options;
         let Inside { stack, allowlist, origin, certificates, trust, doors, shutdown, on_tunnel } = inside;
-        let tls = tls::base_config().map_err(IngressError::Tls)?;
+        let tls = tls::Settings::new().map_err(IngressError::Tls)?;
         Ok(Self {
             stack,
             allowlist,
@@ -300,7 +296,6 @@ impl<S, D> Behind<S, D> {
             trust,
             doors,
             tls,
-            http: connection::http(&limits),
             places: Places::new(connections_max(&limits), PerClient::new(limits.connections_per_client_max)),
             limits,
             operators,

@@ -6,11 +6,15 @@ pub(super) mod admit;
 pub(super) mod content;
 pub(super) mod framing;
 mod guarded;
+mod streams;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bulaq_allowlist::HostName;
 use bytes::Bytes;
@@ -22,14 +26,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tower::ServiceExt;
 
 use self::admit::{Admitted, Door, Turned, admit};
 use self::content::Served;
 use self::guarded::{Activity, Guarded, Waits};
+use self::streams::Streams;
 use super::doors::Outcome;
 use super::limits::{HEAD_BYTES_MAX, Limits};
 use super::tls::{self, Connected, Decision, Expected, HTTPS_PORT};
@@ -47,9 +51,9 @@ const H2_ERRORS_MAX: usize = 200;
 /// streams held 164 MiB.
 const H2_SEND_BYTES_MAX: usize = 64 * 1024;
 
-/// How hyper is set for every connection.
-pub(super) fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+/// How hyper is set for every connection; it hands what it reads by HTTP/2 to `streams`.
+fn http(limits: &Limits, streams: Streams) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(streams);
     // The waits for heads are those of `Guarded`: hyper's own counts an idle connection as a slow one. More than 100
     // fields are refused by hyper's own number; setting it would cost an allocation a request.
     builder.http1().header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
@@ -64,9 +68,20 @@ pub(super) fn http(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Serves one connection until it ends, or until the box is shut down and its requests have been answered.
-pub(super) async fn serve<S, D, I>(behind: Arc<Behind<S, D>>, io: I, arrival: Arrival, caller: Caller)
-where
+/// The departure of a connection whose flushes write at once.
+pub(super) fn by_itself(_: &mut Context<'_>) -> Poll<io::Result<()>> {
+    Poll::Ready(Ok(()))
+}
+
+/// Serves one connection until it ends, or until the box is shut down and its requests have been answered. After each
+/// turn `depart` writes what has not left yet.
+pub(super) async fn serve<S, D, I>(
+    behind: Arc<Behind<S, D>>,
+    io: I,
+    depart: impl Fn(&mut Context<'_>) -> Poll<io::Result<()>>,
+    arrival: Arrival,
+    caller: Caller,
+) where
     S: Answers,
     D: Dial,
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -78,13 +93,15 @@ where
             (Arc::clone(&behind), arrival.clone(), Arc::clone(&activity), caller.clone());
         async move { Ok::<_, Infallible>(answer(behind, arrival, activity, caller, request).await) }
     });
-    let mut connection = std::pin::pin!(behind.http.serve_connection_with_upgrades(io, service));
+    let streams = Streams::default();
+    let http = http(&behind.limits, streams.clone());
+    let mut connection = std::pin::pin!(http.serve_connection_with_upgrades(io, service));
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = streams.drive(connection.as_mut(), &depart) => ended,
         () = behind.shutdown.draining() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
-                ended = connection => ended,
+                ended = streams.drive(connection, &depart) => ended,
                 () = behind.cut.cancelled() => Ok(()),
             }
         }
@@ -117,7 +134,7 @@ where
         // Over TLS the name in the ClientHello was compared, and no other is served.
         (Ok(Admitted::Request), Some(original)) if !arrival.is_secure => {
             let (list, mismatch) = (behind.allowlist.load_full(), behind.router.mismatch);
-            let may_ask = transparent::may_ask(&behind.dial, &list, &head, original, mismatch).await;
+            let may_ask = Box::pin(transparent::may_ask(&behind.dial, &list, &head, original, mismatch)).await;
             if may_ask == Err(Turned::WrongDestination) {
                 behind.doors.count(Outcome::WrongDestination);
             }
@@ -142,14 +159,16 @@ where
             if let Some(interim) = &interim {
                 head.extensions.insert(interim.open());
             }
-            let answering = behind.stack.clone().oneshot(Request::from_parts(head, body));
+            let mut stack = behind.stack.clone();
+            let Ok(()) = poll_fn(|cx| stack.poll_ready(cx)).await;
+            let answering = stack.call(Request::from_parts(head, body));
             let Ok(response) = match interim {
                 Some(interim) => interim.ahead_of(answering).await,
                 None => answering.await,
             };
             response
         }
-        Ok(Admitted::Tunnel { host, port }) => match connect(&behind, caller.peer, &host, port).await {
+        Ok(Admitted::Tunnel { host, port }) => match Box::pin(connect(&behind, caller.peer, &host, port)).await {
             Ok(connected) => open_tunnel(behind, connected, upgrade, activity, arrival, caller),
             Err(turned) => turned_away(turned, version),
         },

@@ -1,6 +1,6 @@
 //! Raw bytes in, verdict out.
 
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::*;
 

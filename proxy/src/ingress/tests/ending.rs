@@ -111,7 +111,8 @@ fn without_socket() -> (tokio::io::DuplexStream, Arc<Seen>, JoinHandle<()>) {
     let serving = tokio::spawn(async move {
         let peer = [127, 0, 0, 1].into();
         let place = place.give(place.free().await, peer).unwrap();
-        connection::serve(behind, ours, arrival, Caller { peer, _place: Arc::new(place) }).await;
+        let caller = Caller { peer, _place: Arc::new(place) };
+        connection::serve(behind, ours, connection::by_itself, arrival, caller).await;
     });
     (client, seen, serving)
 }

@@ -33,6 +33,9 @@ pub(crate) struct ClientHello {
     pub(crate) server_name: Option<String>,
     /// Whether TLS 1.3 is among the versions of the supported_versions extension (RFC 8446 §4.2.1).
     pub(crate) offers_tls13: bool,
+    /// Whether a cipher suite with ChaCha20-Poly1305 is the first that we know of those it names: so do devices without
+    /// instructions for AES.
+    pub(crate) prefers_chacha20: bool,
 }
 
 /// How far the bytes so far lead.
@@ -228,10 +231,10 @@ fn parse_body(body: &[u8]) -> Option<ClientHello> {
     let session_id = cursor.u8()?;
     cursor.take(usize::from(session_id))?;
     let cipher_suites = cursor.u16()?;
-    cursor.take(usize::from(cipher_suites))?;
+    let cipher_suites = cursor.take(usize::from(cipher_suites))?;
     let compression_methods = cursor.u8()?;
     cursor.take(usize::from(compression_methods))?;
-    let mut hello = ClientHello::default();
+    let mut hello = ClientHello { prefers_chacha20: prefers_chacha20(cipher_suites), ..ClientHello::default() };
     if cursor.0.is_empty() {
         return Some(hello); // TLS 1.2 allows a ClientHello without extensions
     }
@@ -258,6 +261,17 @@ fn parse_body(body: &[u8]) -> Option<ClientHello> {
         }
     }
     None
+}
+
+/// Whether ChaCha20-Poly1305 stands before AES-GCM. What is neither (values for another purpose, those of RFC 8701 that
+/// mean nothing) is skipped.
+fn prefers_chacha20(cipher_suites: &[u8]) -> bool {
+    let is_chacha20 = |suite: &[u8]| match suite {
+        [0x13, 0x03] | [0xcc, 0xa8..=0xaa] => Some(true),
+        [0x13, 0x01 | 0x02] | [0xc0, 0x2b | 0x2c | 0x2f | 0x30] => Some(false),
+        _ => None,
+    };
+    cipher_suites.chunks_exact(2).find_map(is_chacha20).unwrap_or(false)
 }
 
 /// The one `host_name` of the list; RFC 6066 §3 allows one of each type and no other type was ever made.
@@ -462,6 +476,21 @@ mod tests {
                 Ok(Parsed::Whole(hello)) => assert_eq!(hello.offers_tls13, offers, "{versions:?}"),
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn it_is_seen_whether_chacha20_is_preferred() {
+        for (suites, prefers) in [
+            (&[][..], false),
+            (&[0x13, 0x03], true),
+            (&[0x13, 0x01, 0x13, 0x02, 0x13, 0x03], false),
+            (&[0x2a, 0x2a, 0x13, 0x03, 0x13, 0x01], true), // as RFC 8701 has it
+            (&[0x00, 0xff, 0xcc, 0xa9, 0xc0, 0x2b], true), // as RFC 5746 has it, TLS 1.2
+            (&[0xc0, 0x2f, 0xcc, 0xa8], false),
+            (&[0x00, 0x2f, 0x00], false),
+        ] {
+            assert_eq!(prefers_chacha20(suites), prefers, "{suites:02x?}");
         }
     }
 

@@ -3,8 +3,10 @@
 //! TLS ends here only if the site says so, the device trusts the CA, and a certificate can be made; otherwise the bytes
 //! pass to the permitted host untouched. What names no permitted host is closed with an alert that says so.
 
+mod batched;
 pub(super) mod client_hello;
 mod close;
+mod config;
 mod decide;
 mod late;
 mod replay;
@@ -18,8 +20,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+pub(super) use self::config::Settings;
 pub(super) use self::decide::{Decision, decide};
-pub(super) use self::terminate::base_config;
 
 use self::client_hello::{ClientHello, HelloError};
 use self::close::{Alert, close};
@@ -55,7 +57,7 @@ where
     let mut seen = Vec::with_capacity(2048);
     let Some(hello) = read_hello(&behind, &mut stream, &mut seen).await else { return };
     match hello {
-        Ok(hello) => carry_on(behind, stream, seen, &hello, arrival, caller, None, None).await,
+        Ok(hello) => Box::pin(carry_on(behind, stream, seen, &hello, arrival, caller, None, None)).await,
         Err(error) => refuse_bytes(&behind, stream, &error).await,
     }
 }
@@ -163,9 +165,12 @@ async fn carry_on<S, D, I>(
             behind.doors.count(outcome);
             close(stream, Some(Alert::UnrecognizedName)).await;
         }
-        Decision::Splice(permit, why) => splice(&behind, stream, &seen, (permit, arrival), origin, why).await,
+        Decision::Splice(permit, why) => {
+            Box::pin(splice(&behind, stream, &seen, (permit, arrival), origin, why)).await;
+        }
         Decision::Terminate(shown) => {
-            terminate::terminate(behind, Replay::new(seen, stream), shown, arrival, caller).await;
+            let stream = Replay::new(seen, stream);
+            Box::pin(terminate::terminate(behind, stream, hello, shown, arrival, caller)).await;
         }
     }
 }

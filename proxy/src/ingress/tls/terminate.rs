@@ -8,17 +8,20 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use bulaq_allowlist::HostName;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, HandshakeKind, ServerConfig};
+use rustls::{AlertDescription, HandshakeKind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::batched::batched;
+use super::client_hello;
 use super::close::linger;
 use super::decide::{Shown, Whose};
 use super::replay::Replay;
@@ -36,30 +39,11 @@ const LEAVES_AT_ONCE: Duration = Duration::from_secs(1);
 /// A device that has used our certificate for a host within this time has no quarrel with it: a close is a close.
 const USED_LATELY: Duration = Duration::from_secs(10 * 60);
 
+/// HTTP/2 as ALPN names it (RFC 9113 §3.1).
+const H2: &[u8] = b"h2";
+
 /// How much is read at first after the handshake; a browser's first request fits.
 const FIRST_BYTES: usize = 2 * 1024;
-
-/// How TLS is ended for every host, but for the certificate: TLS 1.2 or 1.3, HTTP/2 or 1.1, tickets for quick returns.
-pub(crate) fn base_config() -> Result<ServerConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Nobody));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-    Ok(config)
-}
-
-/// Stands where each connection's own certificate will.
-#[derive(Debug)]
-struct Nobody;
-
-impl ResolvesServerCert for Nobody {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        None
-    }
-}
 
 /// The one certificate that was decided on, for the one name, as the TLS library reads it.
 #[derive(Debug)]
@@ -79,6 +63,7 @@ impl ResolvesServerCert for One {
 pub(super) async fn terminate<S, D, I>(
     behind: Arc<Behind<S, D>>,
     stream: Replay<I>,
+    hello: &client_hello::ClientHello,
     shown: Shown,
     arrival: Arrival,
     caller: Caller,
@@ -88,10 +73,9 @@ pub(super) async fn terminate<S, D, I>(
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Shown { host, key, whose } = shown;
-    let mut config = behind.tls.clone();
-    config.cert_resolver = Arc::new(One { host: host.clone(), key });
+    let config = behind.tls.of(hello, Arc::new(One { host: host.clone(), key }));
     let device = Device { trust: &behind.trust, peer: caller.peer, host: &host, whose };
-    let handshake = TlsAcceptor::from(Arc::new(config)).accept(stream).into_fallible();
+    let handshake = TlsAcceptor::from(config).accept(stream).into_fallible();
     let mut tls = match timeout(behind.limits.head_wait(), handshake).await {
         Ok(Ok(tls)) => tls,
         Ok(Err((error, stream))) => {
@@ -109,7 +93,14 @@ pub(super) async fn terminate<S, D, I>(
         Ok(first) => {
             behind.doors.count(device.goes_on());
             let arrival = Arrival { is_secure: true, server_name: Some(host), ..arrival };
-            connection::serve(behind, Replay::new(first, tls), arrival, caller).await;
+            if tls.get_ref().1.alpn_protocol() == Some(H2) {
+                let (tls, departure) = batched(tls);
+                let depart = move |cx: &mut Context<'_>| departure.poll(cx);
+                Box::pin(connection::serve(behind, Replay::new(first, tls), depart, arrival, caller)).await;
+            } else {
+                let tls = Replay::new(first, tls);
+                Box::pin(connection::serve(behind, tls, connection::by_itself, arrival, caller)).await;
+            }
         }
         Err(unused) => {
             // Who came back with a ticket was shown no certificate.
