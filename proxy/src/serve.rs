@@ -14,7 +14,7 @@ use crate::portal::proxy_pac::PacFiles;
 use crate::portal::shelves::Shelves;
 use crate::request::collapse::Flights;
 use crate::request::combine::Assemblies;
-use crate::request::{Context, RequestOptions, Stack, stack};
+use crate::request::{Context, Repeats, RequestOptions, Stack, stack};
 use crate::store::{Store, StoreError, StoreOptions};
 
 /// What the rooms of a box are opened with.
@@ -78,6 +78,12 @@ impl Rooms {
             options: options.request,
         });
         Ok(Self { stack: stack(context.clone()), context })
+    }
+
+    /// A memo of answers from these rooms, for their doors.
+    pub fn repeats(&self) -> Arc<Repeats> {
+        let context = &self.context;
+        Arc::new(Repeats::new(context.store.clone(), Arc::clone(&context.ledger), context.clock.clone()))
     }
 
     /// Swaps the allowlist. What is in memory is read again from the store under the new rules, and nobody who comes now

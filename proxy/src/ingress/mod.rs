@@ -55,7 +55,7 @@ use self::limits::OutOfRange;
 use self::places::{PerClient, Place, Places};
 use self::transparent::{Mode, RouterOptions};
 use crate::ca::Certificates;
-use crate::request::{RequestBody, ResponseBody};
+use crate::request::{Repeats, RequestBody, ResponseBody};
 use crate::shutdown::Shutdown;
 use crate::workers::Workers;
 
@@ -233,6 +233,8 @@ impl<S> Answers for S where
 pub struct Inside<S, D> {
     /// The stack that answers every request.
     pub stack: S,
+    /// The answers that are repeated without asking the stack; none where it is to be asked each time.
+    pub repeats: Option<Arc<Repeats>>,
     /// The list of today; a new one is swapped in.
     pub allowlist: Arc<ArcSwap<Allowlist>>,
     /// The way to origins, for tunnels.
@@ -260,6 +262,7 @@ struct Caller {
 /// What every connection shares.
 struct Behind<S, D> {
     stack: S,
+    repeats: Option<Arc<Repeats>>,
     allowlist: Arc<ArcSwap<Allowlist>>,
     dial: D,
     certificates: Arc<Certificates>,
@@ -286,10 +289,11 @@ struct Behind<S, D> {
 impl<S, D> Behind<S, D> {
     fn new(inside: Inside<S, D>, options: IngressOptions) -> Result<Self, IngressError> {
         let IngressOptions { limits, operators, purgers, gateway, clients, router, forward, .. } = options;
-        let Inside { stack, allowlist, origin, certificates, trust, doors, shutdown, on_tunnel } = inside;
+        let Inside { stack, repeats, allowlist, origin, certificates, trust, doors, shutdown, on_tunnel } = inside;
         let tls = tls::Settings::new().map_err(IngressError::Tls)?;
         Ok(Self {
             stack,
+            repeats,
             allowlist,
             dial: origin,
             certificates,

@@ -142,6 +142,7 @@ impl Opened {
             GatewayOptions { domain: context.options.gateway.clone(), contact: context.options.contact.clone() };
         let inside = Inside {
             stack: Gateway::new(gateway, Arc::clone(&context.allowlist), desk.rooms().stack.clone()),
+            repeats: Some(desk.rooms().repeats()),
             allowlist: Arc::clone(&context.allowlist),
             origin: context.origin.clone(),
             certificates,

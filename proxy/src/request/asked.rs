@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::{BodyExt, Empty};
 
+use super::repeat::MayRepeat;
 use super::target::TargetUri;
 use super::{Arrival, Context, InterimSender, Refusal, RequestBody};
 use crate::origin::remove_what_never_leaves;
@@ -37,6 +38,8 @@ pub struct Asked {
     pub key: CacheKey,
     /// Where interim responses to it go; none where the client cannot be sent any.
     pub interim: Option<InterimSender>,
+    /// Whether the door would note the answer for requests like this one.
+    pub may_repeat: bool,
 }
 
 impl Asked {
@@ -57,6 +60,7 @@ impl Asked {
         let key = CacheKey::new(&uri, &rule).ok_or(Refusal::BadRequest("the address is not valid"))?;
         let interim = parts.extensions.get::<InterimSender>().cloned();
         let interim = interim.map(|sender| sender.anonymous(rule.anonymous));
+        let may_repeat = parts.extensions.get::<MayRepeat>().is_some();
         let mut headers = parts.headers;
         remove_hop_by_hop(&mut headers);
         remove_what_never_leaves(&mut headers);
@@ -71,7 +75,7 @@ impl Asked {
         if rule.anonymous || is_counted_only(&parts.method, &headers, &context.options.policy) {
             anonymise_request(&mut headers);
         }
-        Ok(Self { arrival, permit, rule, rules, method: parts.method, uri, headers, key, interim })
+        Ok(Self { arrival, permit, rule, rules, method: parts.method, uri, headers, key, interim, may_repeat })
     }
 
     /// The request as the policy sees it.

@@ -27,6 +27,7 @@ pub mod interim;
 mod own;
 pub mod pass;
 pub mod purge;
+pub mod repeat;
 
 // What is said of it.
 pub mod context;
@@ -42,4 +43,5 @@ pub use forward_error::ForwardError;
 pub use handled::{Handled, Source};
 pub use interim::{InterimQueue, InterimSender};
 pub use refusal::Refusal;
+pub use repeat::Repeats;
 pub use stack::{Stack, stack};

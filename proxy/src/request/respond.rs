@@ -22,6 +22,7 @@ use super::collapse::{Follow, Lead, Place, Seeker, may_join};
 use super::combine::{self, Next, Wanted};
 use super::deliver::{Content, deliver};
 use super::fill::{Errand, Filling, Landed, LeadersShare, cause_of, fly, keep_for_the_day, without_origin};
+use super::repeat::Repeatable;
 use super::status::Account;
 use super::target::{Target, target};
 use super::{Arrival, Context, ForwardError, Refusal, RequestBody, ResponseBody, Source, Way, own, pass, purge};
@@ -438,7 +439,13 @@ async fn reuse(
     (index, is_fresh): (usize, bool),
 ) -> Option<Response<ResponseBody>> {
     let source = if is_fresh { Source::Hit } else { Source::Stale };
-    from_store(context, asked, presented, (&variants[index], variants), Account::hit(source)).await
+    let now = context.clock.now();
+    let mut response =
+        from_store(context, asked, presented, (&variants[index], variants), Account::hit(source)).await?;
+    if asked.may_repeat && is_fresh {
+        Repeatable::mark(&mut response, asked, presented, (variants, index), now);
+    }
+    Some(response)
 }
 
 /// The answer from a stored response, which has these variants beside it; none when its body proved gone or damaged, and

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bulaq::ca::Certificates;
@@ -18,6 +19,7 @@ use bulaq::store::StoreOptions;
 use bulaq_allowlist::Allowlist;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+use tower::ServiceExt;
 
 use super::soon;
 
@@ -29,6 +31,15 @@ pub fn morning() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(MORNING_S)
 }
 
+/// How hits are answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hits {
+    /// From the memo where it has them.
+    Repeated,
+    /// Each by the stack.
+    Ordinary,
+}
+
 /// A running box. Its folder goes with it.
 pub struct Bulaq {
     /// The door for clients that believe it to be the site.
@@ -37,6 +48,8 @@ pub struct Bulaq {
     pub forward: SocketAddr,
     pub clock: Clock,
     pub rooms: Rooms,
+    /// How many requests have come to the stack.
+    pub reached: Arc<AtomicUsize>,
     shutdown: Shutdown,
     serving: JoinHandle<()>,
     /// Where it keeps its files.
@@ -87,6 +100,21 @@ impl Bulaq {
         alter: impl FnOnce(&mut RoomOptions),
         alter_doors: impl FnOnce(&mut IngressOptions),
     ) -> Self {
+        Self::start_as(Hits::Repeated, folder, clock, list, hosts, origin, alter, alter_doors)
+    }
+
+    /// The same with a word on how hits are answered.
+    #[allow(clippy::too_many_arguments, reason = "everything that can be said of a box")]
+    pub fn start_as(
+        hits: Hits,
+        folder: Arc<TempDir>,
+        clock: Clock,
+        list: Allowlist,
+        hosts: &[&str],
+        origin: SocketAddr,
+        alter: impl FnOnce(&mut RoomOptions),
+        alter_doors: impl FnOnce(&mut IngressOptions),
+    ) -> Self {
         let to = HostOverride { ip: origin.ip(), port: Some(origin.port()) };
         let hosts: HashMap<_, _> = hosts.iter().map(|host| (super::name(host), vec![to])).collect();
         let mut options = RoomOptions {
@@ -107,9 +135,18 @@ impl Bulaq {
         alter_doors(&mut doors);
         let bound = Ingress::bind(doors).unwrap();
         let (http, forward, shutdown) = (bound.http()[0], bound.forward()[0], Shutdown::new());
+        let reached = Arc::<AtomicUsize>::default();
+        let counted = {
+            let (reached, stack) = (Arc::clone(&reached), rooms.stack.clone());
+            tower::service_fn(move |request| {
+                reached.fetch_add(1, Ordering::SeqCst);
+                stack.clone().oneshot(request)
+            })
+        };
         let gateway = GatewayOptions { domain: rooms.context.options.gateway.clone(), contact: None };
         let inside = Inside {
-            stack: Gateway::new(gateway, Arc::clone(&rooms.context.allowlist), rooms.stack.clone()),
+            stack: Gateway::new(gateway, Arc::clone(&rooms.context.allowlist), counted),
+            repeats: (hits == Hits::Repeated).then(|| rooms.repeats()),
             allowlist: Arc::clone(&rooms.context.allowlist),
             origin: rooms.context.origin.clone(),
             certificates: Arc::new(Certificates::default()),
@@ -119,7 +156,7 @@ impl Bulaq {
             on_tunnel: Arc::new(|_| {}),
         };
         let serving = tokio::spawn(async move { bound.serve(inside).await.unwrap() });
-        Self { http, forward, clock, rooms, shutdown, serving, folder }
+        Self { http, forward, clock, rooms, reached, shutdown, serving, folder }
     }
 
     /// Asks it to stop, and goes on: what has begun may finish.

@@ -87,6 +87,7 @@ impl School {
         let context = &self.rooms.context;
         let inside = Inside {
             stack: self.rooms.stack.clone(),
+            repeats: Some(self.rooms.repeats()),
             allowlist: Arc::clone(&context.allowlist),
             origin: context.origin.clone(),
             certificates: Arc::new(Certificates::new(&[], None)?),

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
-use super::guarded::{Activity, Busy};
+use super::activity::{Activity, Busy};
 use crate::request::{BodyError, RequestBody, ResponseBody};
 
 /// No content; does not allocate.

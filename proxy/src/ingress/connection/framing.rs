@@ -104,19 +104,28 @@ pub(crate) struct Framing {
     head: Head,
     empty_lines: u8,
     requests: u64,
+    /// Whether a request was answered that never came by here.
+    is_used: bool,
 }
 
 impl Framing {
     /// For a connection on which nothing was read yet.
     pub(crate) fn new() -> Self {
-        Self { state: State::RequestLine, line: Vec::new(), head: Head::default(), empty_lines: 0, requests: 0 }
+        Self {
+            state: State::RequestLine,
+            line: Vec::new(),
+            head: Head::default(),
+            empty_lines: 0,
+            requests: 0,
+            is_used: false,
+        }
     }
 
     /// What the client is in the middle of.
     pub(crate) fn phase(&self) -> Phase {
         match self.state {
             State::RequestLine if !self.line.is_empty() || self.empty_lines > 0 => Phase::Head,
-            State::RequestLine if self.requests == 0 => Phase::First,
+            State::RequestLine if self.is_first() => Phase::First,
             State::RequestLine => Phase::Between,
             State::Fields => Phase::Head,
             State::Fixed(_) | State::ChunkSize | State::ChunkData(_) | State::ChunkEnd | State::Trailers(_) => {
@@ -125,6 +134,25 @@ impl Framing {
             State::Http2 => Phase::Http2,
             State::Tunnel => Phase::Tunnel,
         }
+    }
+
+    /// Whether the client is between two requests, or before the first.
+    pub(crate) fn is_between(&self) -> bool {
+        self.state == State::RequestLine && self.line.is_empty() && self.empty_lines == 0
+    }
+
+    /// How many requests' heads have passed.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// A request was answered without passing by here.
+    pub(crate) fn answered_beneath(&mut self) {
+        self.is_used = true;
+    }
+
+    fn is_first(&self) -> bool {
+        self.requests == 0 && !self.is_used
     }
 
     /// Looks at the next bytes.
@@ -195,7 +223,7 @@ impl Framing {
                 }
                 State::RequestLine
             }
-            State::RequestLine if line == H2_PREFACE && self.requests == 0 && self.empty_lines == 0 => State::Http2,
+            State::RequestLine if line == H2_PREFACE && self.is_first() && self.empty_lines == 0 => State::Http2,
             State::RequestLine => {
                 self.head = request_line(content)?;
                 self.empty_lines = 0;

@@ -1,22 +1,23 @@
 //! A client's connection under guard: strict framing, and no waiting without end.
 //!
 //! Sits between the socket (or TLS) and hyper. In place of a refused byte comes [`NONSENSE`], and then the connection
-//! reads as ended: hyper answers 400 and closes, and every request before it is served.
+//! reads as ended: hyper answers 400 and closes, and every request before it is served. What was answered before is
+//! answered here, and hyper never sees it (`beneath`).
 
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
 
+use super::activity::Activity;
 use super::framing::{Framing, Phase};
+use super::quick::{Answer, Quick};
+use super::timer::Timer;
 use crate::ingress::limits::Limits;
-use crate::request::InterimQueue;
 
 /// For how many idle periods in a row a request may be in progress without any of its content moving. The stack
 /// bounds its own waits far below (an origin's time-outs); this is for clients that never open an HTTP/2 window.
@@ -28,71 +29,6 @@ const NONSENSE: &[u8] = b"\0\r\n\r\n";
 
 /// The least bytes of one write that count as content moving.
 const CONTENT_WRITE_BYTES_MIN: usize = 1024;
-
-/// What happens on a connection, told by the service to the guard of its socket.
-#[derive(Debug, Default)]
-pub(crate) struct Activity {
-    requests: AtomicU32,
-    /// Wraps; only whether it moved matters.
-    progress: AtomicU32,
-    is_tunnel: AtomicBool,
-    /// What is to be written before the answer to the present request.
-    interim: Arc<InterimQueue>,
-}
-
-impl Activity {
-    /// A request begins; it ends when the result is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> Busy {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(self))
-    }
-
-    /// Some content moved.
-    pub(crate) fn moved(&self) {
-        self.progress.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The connection has become a tunnel, which has its own limit. Only now: that a client has asked for one, behind
-    /// requests whose answers it does not take, ends no wait.
-    pub(crate) fn becomes_tunnel(&self) {
-        self.is_tunnel.store(true, Ordering::Release);
-    }
-
-    fn is_tunnel(&self) -> bool {
-        self.is_tunnel.load(Ordering::Acquire)
-    }
-
-    /// The interim responses of this connection.
-    pub(crate) fn interim(&self) -> &Arc<InterimQueue> {
-        &self.interim
-    }
-
-    fn is_busy(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) > 0
-    }
-
-    fn progress(&self) -> u32 {
-        self.progress.load(Ordering::Relaxed)
-    }
-}
-
-/// A request in progress.
-#[derive(Debug)]
-pub(crate) struct Busy(Arc<Activity>);
-
-impl Busy {
-    /// Some of its content moved.
-    pub(crate) fn moved(&self) {
-        self.0.moved();
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.moved();
-        self.0.requests.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// How long each phase may take.
 #[derive(Clone, Copy, Debug)]
@@ -118,12 +54,12 @@ impl Waits {
 /// The guarded connection.
 #[derive(Debug)]
 pub(crate) struct Guarded<I> {
-    io: I,
-    framing: Framing,
+    pub(super) io: I,
+    pub(super) framing: Framing,
     waits: Waits,
-    activity: Arc<Activity>,
+    pub(super) activity: Arc<Activity>,
     /// A byte was refused, or nobody asked for anything for too long: nothing more is read.
-    has_ended: bool,
+    pub(super) has_ended: bool,
     /// What is still to be read instead.
     instead: &'static [u8],
     read_timer: Timer,
@@ -131,7 +67,15 @@ pub(crate) struct Guarded<I> {
     reading: (Phase, u32, u32),
     write_timer: Timer,
     /// The rest of interim responses whose writing has begun; nothing may come between.
-    begun: VecDeque<u8>,
+    pub(super) begun: VecDeque<u8>,
+    /// The memo, where answers may be given beneath hyper.
+    pub(super) quick: Option<Quick>,
+    /// The answer that is being given there.
+    pub(super) answer: Option<Answer>,
+    /// What was read and is neither answered nor given up to hyper.
+    pub(super) held: Vec<u8>,
+    /// How many requests had ended when hyper last held nothing more to write.
+    pub(super) flushed: u64,
 }
 
 impl<I> Guarded<I> {
@@ -147,7 +91,16 @@ impl<I> Guarded<I> {
             reading: (Phase::First, 0, 0),
             write_timer: Timer::default(),
             begun: VecDeque::new(),
+            quick: None,
+            answer: None,
+            held: Vec::new(),
+            flushed: 0,
         }
+    }
+
+    /// The same, with answers beneath hyper.
+    pub(crate) fn with(self, quick: Option<Quick>) -> Self {
+        Self { quick, ..self }
     }
 
     fn read_instead(&mut self, buf: &mut ReadBuf<'_>) {
@@ -157,7 +110,7 @@ impl<I> Guarded<I> {
     }
 
     /// While nothing can be read: whether that has lasted too long.
-    fn poll_read_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_read_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.activity.is_tunnel() {
             return Poll::Pending;
         }
@@ -207,7 +160,11 @@ impl<I> Guarded<I> {
 
     /// Content that leaves is progress. The small frames of HTTP/2 (acknowledgements, pings) are not: a client can
     /// ask for those for ever.
-    fn watch_content(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    pub(super) fn watch_content(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(CONTENT_WRITE_BYTES_MIN..)) = written {
             self.activity.moved();
         }
@@ -215,7 +172,7 @@ impl<I> Guarded<I> {
     }
 
     /// Passes on what a write gave, and watches over it while it gives nothing.
-    fn watch_write<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    pub(super) fn watch_write<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.write_timer.disarm();
             return written;
@@ -224,30 +181,48 @@ impl<I> Guarded<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Guarded<I> {
+impl<I> Guarded<I> {
+    /// Gives up what was just put into `buf`, from `before` on, if it has one meaning.
+    pub(super) fn give_up(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        if let Err(refused) = self.framing.take(&buf.filled()[before..]) {
+            tracing::debug!(why = ?refused.why, "refused a request with ambiguous framing");
+            self.has_ended = true;
+            self.instead = NONSENSE;
+            buf.set_filled(before + refused.at);
+            self.read_instead(buf);
+        }
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.has_ended {
             this.read_instead(buf);
             return Poll::Ready(Ok(()));
         }
+        if this.quick.is_some() {
+            ready!(this.poll_answer(cx))?;
+            if this.may_answer() {
+                return this.poll_beneath(cx, buf);
+            }
+            if !this.held.is_empty() {
+                let held = std::mem::take(&mut this.held);
+                this.give(&held, buf);
+                return Poll::Ready(Ok(()));
+            }
+        }
         let before = buf.filled().len();
         let Poll::Ready(read) = Pin::new(&mut this.io).poll_read(cx, buf) else {
             return this.poll_read_wait(cx);
         };
         read?;
-        if let Err(refused) = this.framing.take(&buf.filled()[before..]) {
-            tracing::debug!(why = ?refused.why, "refused a request with ambiguous framing");
-            this.has_ended = true;
-            this.instead = NONSENSE;
-            buf.set_filled(before + refused.at);
-            this.read_instead(buf);
-        }
+        this.give_up(buf, before);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<I: AsyncWrite + Unpin> Guarded<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> Guarded<I> {
     /// Writes the rest of what was begun in hyper's place.
     fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.begun.is_empty() {
@@ -261,9 +236,10 @@ impl<I: AsyncWrite + Unpin> Guarded<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_answer(cx))?;
         ready!(this.poll_begun(cx))?;
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
         this.watch_content(cx, written)
@@ -275,6 +251,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_answer(cx))?;
         ready!(this.poll_begun(cx))?;
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
         this.watch_content(cx, written)
@@ -286,9 +263,11 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(this.poll_answer(cx))?;
         // hyper flushes us when it holds nothing more itself. So all of the earlier answers has been written, and the
         // answer that waits for these has not begun.
-        this.begun.extend(this.activity.interim.take().unwrap_or_default());
+        this.flushed = this.activity.ended();
+        this.begun.extend(this.activity.interim().take().unwrap_or_default());
         ready!(this.poll_begun(cx))?;
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
         this.watch_write(cx, flushed)
@@ -296,47 +275,16 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(this.poll_answer(cx))?;
         let shut = Pin::new(&mut this.io).poll_shutdown(cx);
         this.watch_write(cx, shut)
-    }
-}
-
-/// A timer that is made when first needed and then used again.
-#[derive(Debug, Default)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    is_armed: bool,
-}
-
-impl Timer {
-    /// Sets it unless it is set; says whether it did.
-    fn arm(&mut self, wait: Duration) -> bool {
-        if self.is_armed {
-            return false;
-        }
-        self.is_armed = true;
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(Instant::now() + wait),
-            None => self.sleep = Some(Box::pin(sleep(wait))),
-        }
-        true
-    }
-
-    fn disarm(&mut self) {
-        self.is_armed = false;
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.sleep {
-            Some(sleep) if self.is_armed => sleep.as_mut().poll(cx),
-            _ => Poll::Pending,
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::{Instant, sleep};
 
     use super::*;
 

@@ -1,12 +1,17 @@
 //! A connection that speaks HTTP: each of its requests is admitted, given to the stack, and answered.
 //!
-//! `framing` gives its bytes one meaning, `guarded` its waits an end, `admit` its requests their order.
+//! `framing` gives its bytes one meaning, `guarded` its waits an end, `admit` its requests their order. What was answered
+//! before is answered `beneath` hyper, from a memo (`quick`).
 
+mod activity;
 pub(super) mod admit;
+mod beneath;
 pub(super) mod content;
 pub(super) mod framing;
 mod guarded;
+mod quick;
 mod streams;
+mod timer;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -30,9 +35,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use self::activity::Activity;
 use self::admit::{Admitted, Door, Turned, admit};
 use self::content::Served;
-use self::guarded::{Activity, Guarded, Waits};
+use self::guarded::{Guarded, Waits};
+use self::quick::Quick;
 use self::streams::Streams;
 use super::doors::Outcome;
 use super::limits::{HEAD_BYTES_MAX, Limits};
@@ -40,6 +47,7 @@ use super::tls::{self, Connected, Decision, Expected, HTTPS_PORT};
 use super::tunnel::Dial;
 use super::{Answers, Behind, Caller, transparent};
 use crate::portal::names;
+use crate::request::repeat::MayRepeat;
 use crate::request::{Arrival, ResponseBody};
 
 /// Frames that a client may have reset and that are not yet cleaned up, on one HTTP/2 connection: more is an attack
@@ -87,7 +95,8 @@ pub(super) async fn serve<S, D, I>(
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Arc::new(Activity::default());
-    let io = TokioIo::new(Guarded::new(io, Waits::new(&behind.limits), Arc::clone(&activity)));
+    let quick = behind.repeats.as_ref().and_then(|repeats| Quick::new(repeats, &arrival));
+    let io = TokioIo::new(Guarded::new(io, Waits::new(&behind.limits), Arc::clone(&activity)).with(quick));
     let service = service_fn(|request| {
         let (behind, arrival, activity, caller) =
             (Arc::clone(&behind), arrival.clone(), Arc::clone(&activity), caller.clone());
@@ -99,9 +108,22 @@ pub(super) async fn serve<S, D, I>(
     let ended = tokio::select! {
         ended = streams.drive(connection.as_mut(), &depart) => ended,
         () = behind.shutdown.draining() => {
-            connection.as_mut().graceful_shutdown();
+            activity.drain();
+            let drained = async {
+                // An answer that has begun beneath hyper is finished before hyper hears of the end.
+                let ended = poll_fn(|cx| match streams.poll(connection.as_mut(), &depart, cx) {
+                    Poll::Ready(ended) => Poll::Ready(Some(ended)),
+                    Poll::Pending if activity.is_answering() => Poll::Pending,
+                    Poll::Pending => Poll::Ready(None),
+                });
+                if let Some(ended) = ended.await {
+                    return ended;
+                }
+                connection.as_mut().graceful_shutdown();
+                streams.drive(connection, &depart).await
+            };
             tokio::select! {
-                ended = streams.drive(connection, &depart) => ended,
+                ended = drained => ended,
                 () = behind.cut.cancelled() => Ok(()),
             }
         }
@@ -124,6 +146,7 @@ where
     D: Dial,
 {
     let busy = activity.begin();
+    let key = activity.asked();
     let (mut head, incoming) = request.into_parts();
     let upgrade = head.extensions.remove::<OnUpgrade>();
     let (limits, version) = (&behind.limits, head.version);
@@ -150,9 +173,15 @@ where
             } else {
                 content::of_request(incoming, content_bytes_max, limits.request_body_wait(), &activity)
             };
-            if is_probe(&arrival, &head) {
+            let is_probe = is_probe(&arrival, &head);
+            if is_probe {
                 behind.trust.proved(caller.peer);
             }
+            let key = key.filter(|_| !is_probe); // each of them is noted, whatever its answer
+            if key.is_some() {
+                head.extensions.insert(MayRepeat);
+            }
+            let way = arrival.way;
             head.extensions.insert(arrival);
             // HTTP/1.0 knows no interim responses, and over HTTP/2 hyper has no way to send them (its pull request 4114).
             let interim = (version == Version::HTTP_11).then(|| Arc::clone(activity.interim()));
@@ -166,6 +195,9 @@ where
                 Some(interim) => interim.ahead_of(answering).await,
                 None => answering.await,
             };
+            if let (Some(key), Some(repeats)) = (key, &behind.repeats) {
+                repeats.note(key, way, &response);
+            }
             response
         }
         Ok(Admitted::Tunnel { host, port }) => match Box::pin(connect(&behind, caller.peer, &host, port)).await {

@@ -39,15 +39,28 @@ impl Streams {
     where
         C: Future<Output = Result<(), BoxError>>,
     {
-        poll_fn(|cx| {
-            let polled = connection.as_mut().poll(cx);
-            self.begin();
-            match (polled, depart(cx)) {
-                (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error.into())),
-                (polled, _) => polled,
-            }
-        })
-        .await
+        poll_fn(|cx| self.poll(connection.as_mut(), &depart, cx)).await
+    }
+
+    /// One turn of the connection.
+    ///
+    /// # Errors
+    /// As [`Streams::drive`].
+    pub(super) fn poll<C>(
+        &self,
+        connection: Pin<&mut C>,
+        depart: impl Fn(&mut Context<'_>) -> Poll<io::Result<()>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), BoxError>>
+    where
+        C: Future<Output = Result<(), BoxError>>,
+    {
+        let polled = connection.poll(cx);
+        self.begin();
+        match (polled, depart(cx)) {
+            (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error.into())),
+            (polled, _) => polled,
+        }
     }
 
     /// Begins what was read; must be called after each poll of the connection, in the same task.

@@ -172,6 +172,7 @@ fn inside<S: Answers>(
 ) -> Inside<S, TestOrigin> {
     Inside {
         stack,
+        repeats: None,
         allowlist: Arc::new(ArcSwap::from_pointee(allowlist)),
         origin,
         certificates: Arc::new(certificates),

@@ -1,0 +1,120 @@
+//! Where noted answers are: a table of fixed size in which nobody waits for anybody.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwapOption;
+use bulaq_cache_policy::CacheKey;
+
+use super::head::Head;
+use crate::ledger::Receipt;
+use crate::store::StoredResponse;
+
+/// How many answers there is room for: the pages and pictures of a morning's lessons in the words of two browsers.
+const SLOTS: usize = 8192;
+
+/// In how many places an answer may stand.
+const WAYS: usize = 2;
+
+/// The most that all answers take, in bytes; most take less than 1 KiB.
+const BYTES_MAX: usize = 8 << 20;
+
+/// A noted answer.
+#[derive(Debug)]
+pub(super) struct Entry {
+    key: Box<[u8]>,
+    pub(super) cache_key: CacheKey,
+    /// What was stored of the URL when it was given; the place of the list is not used again while this lives.
+    pub(super) variants: Weak<[Arc<StoredResponse>]>,
+    /// Which of the variants it was given from.
+    pub(super) index: usize,
+    /// Which of the variants were fresh, a bit each.
+    pub(super) fresh: u32,
+    pub(super) head: Head,
+    /// What it is counted as.
+    pub(super) receipt: Receipt,
+    /// Since its place was last wanted for another.
+    was_used: AtomicBool,
+}
+
+impl Entry {
+    pub(super) fn new(
+        key: Box<[u8]>,
+        cache_key: CacheKey,
+        (variants, index, fresh): (Weak<[Arc<StoredResponse>]>, usize, u32),
+        head: Head,
+        receipt: Receipt,
+    ) -> Self {
+        Self { key, cache_key, variants, index, fresh, head, receipt, was_used: AtomicBool::new(false) }
+    }
+
+    fn bytes(&self) -> usize {
+        let site = self.receipt.site.as_ref().map_or(0, |site| site.len());
+        size_of::<Self>() + self.key.len() + self.cache_key.as_str().len() + self.head.bytes() + site
+    }
+
+    fn is_gone(&self) -> bool {
+        self.variants.strong_count() == 0
+    }
+}
+
+/// Answers by their keys. An answer for which there is no room is forgotten: the ordinary path gives it again.
+pub(super) struct Table {
+    slots: Box<[ArcSwapOption<Entry>]>,
+    /// Of its own secret: nobody can choose keys that meet.
+    hasher: RandomState,
+    bytes: AtomicUsize,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            slots: (0..SLOTS).map(|_| ArcSwapOption::empty()).collect(),
+            hasher: RandomState::new(),
+            bytes: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Table {
+    fn ways(&self, key: &[u8]) -> &[ArcSwapOption<Entry>] {
+        let sets = (SLOTS / WAYS) as u64;
+        let set = usize::try_from(self.hasher.hash_one(key) % sets).expect("less than the slots");
+        &self.slots[set * WAYS..][..WAYS]
+    }
+
+    pub(super) fn find(&self, key: &[u8]) -> Option<Arc<Entry>> {
+        let found = self.ways(key).iter().find_map(|slot| {
+            let entry = slot.load();
+            entry.as_ref().filter(|entry| *entry.key == *key).map(Arc::clone)
+        })?;
+        // Written only once, so that it stays in every core's cache.
+        if !found.was_used.load(Ordering::Relaxed) {
+            found.was_used.store(true, Ordering::Relaxed);
+        }
+        Some(found)
+    }
+
+    /// Notes an answer in place of an older one with the same key, of one that is gone, or of one that was not used for longer.
+    pub(super) fn put(&self, entry: Entry) {
+        let ways = self.ways(&entry.key);
+        let is_free = |slot: &&ArcSwapOption<Entry>| match &*slot.load() {
+            Some(there) => there.key == entry.key || there.is_gone(),
+            None => true,
+        };
+        let is_unused = |slot: &&ArcSwapOption<Entry>| {
+            slot.load().as_ref().is_none_or(|there| !there.was_used.swap(false, Ordering::Relaxed))
+        };
+        let slot = ways.iter().find(is_free).or_else(|| ways.iter().find(is_unused)).unwrap_or(&ways[0]);
+        let bytes = entry.bytes();
+        let total = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let left = slot.swap(Some(Arc::new(entry))).map_or(0, |left| left.bytes());
+        self.bytes.fetch_sub(left, Ordering::Relaxed);
+        if total - left > BYTES_MAX
+            && let Some(over) = slot.swap(None)
+        {
+            self.bytes.fetch_sub(over.bytes(), Ordering::Relaxed);
+        }
+    }
+}

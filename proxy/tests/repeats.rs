@@ -1,0 +1,375 @@
+//! What is repeated from the memo is, byte for byte, what the ordinary path says: two boxes, one of them without a memo,
+//! are told the same.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bulaq::ledger::Period;
+use bulaq::request::purge::purge_url;
+use bulaq::store::PurgeMode;
+use bulaq_cache_policy::{CacheKey, SiteRule};
+use common::bulaq::{Bulaq, Hits, morning};
+use common::client::Client;
+use common::origin::{Origin, Seen, Step, response};
+use common::{allowlist, soon};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const HOST: &str = "lesson.test";
+const SITE: &str = "[[site.rule]]\npath = \"/open/**\"\nanonymous = true\nfresh-min = \"1h\"\n";
+
+/// The last request of every conversation: its answer ends the connection.
+const END: &str = "GET /end HTTP/1.1\r\nHost: lesson.test\r\nConnection: close\r\n\r\n";
+
+/// The lessons: each target has fields of its own, and content that tells what was asked for.
+fn lesson(seen: &Seen) -> Vec<Step> {
+    let said = |name: &str| seen.field(name).unwrap_or_default();
+    let path = seen.target().split('?').next().unwrap();
+    let fresh = "Cache-Control: max-age=60\r\nETag: \"1\"\r\n";
+    let (fields, content) = match path {
+        "/empty" => (fresh.to_owned(), String::new()),
+        "/short" => ("Cache-Control: max-age=2\r\n".to_owned(), "soon over".to_owned()),
+        "/plain" => {
+            (format!("{fresh}Content-Type: text/plain\r\nSet-Nothing: a\r\nX: 1\r\nX: 2\r\n"), "0123456789".repeat(100))
+        }
+        "/status" => {
+            (format!("{fresh}Cache-Status: bulaq;hit;ttl=5\r\nCache-Status: far; hit\r\nAge: 3\r\n"), "s".into())
+        }
+        "/languages" => (format!("{fresh}Vary: Accept-Language\r\n"), format!("in {}", said("accept-language"))),
+        "/coded" => (format!("{fresh}Vary: Accept-Encoding\r\n"), "coded".to_owned()),
+        "/agents" => (format!("{fresh}Vary: User-Agent\r\n"), format!("for {}", said("user-agent"))),
+        "/cookies" => (fresh.to_owned(), format!("of {}", said("cookie"))),
+        "/private" => ("Cache-Control: private, max-age=60\r\n".to_owned(), format!("of {}", said("cookie"))),
+        "/long" => (fresh.to_owned(), "a longer lesson ".repeat(10_000)),
+        _ => (fresh.to_owned(), format!("{} for {}", seen.target(), said("referer"))),
+    };
+    response("200 OK", &fields, &content)
+}
+
+/// Two boxes that differ in the memo alone.
+struct Pair {
+    boxes: [(Bulaq, Origin); 2],
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let one = async |hits| {
+            let origin = Origin::start(lesson).await;
+            let (folder, clock) = (Arc::new(tempfile::tempdir().unwrap()), bulaq::clock::Clock::held(morning()));
+            let list = allowlist(&[HOST], SITE);
+            (Bulaq::start_as(hits, folder, clock, list, &[HOST], origin.address, |_| {}, |_| {}), origin)
+        };
+        let pair = Self { boxes: [one(Hits::Repeated).await, one(Hits::Ordinary).await] };
+        for target in
+            ["/empty", "/short", "/plain", "/status", "/languages", "/coded", "/cookies", "/long", "/a", "/end"]
+        {
+            pair.knows(target).await;
+        }
+        pair
+    }
+
+    /// Asks until it is stored, and the memo has it.
+    async fn knows(&self, target: &str) {
+        for (bulaq, _) in &self.boxes {
+            let mut client = Client::connect(bulaq.http).await;
+            for _ in 0..3 {
+                client.get(HOST, target, "").await;
+                bulaq.has_settled().await;
+            }
+        }
+    }
+
+    /// Says the same to both, in these parts; what they answered, which must be the same.
+    async fn told(&self, parts: &[&[u8]]) -> String {
+        let [repeated, ordinary] = [&self.boxes[0].0, &self.boxes[1].0].map(|bulaq| conversation(bulaq, parts));
+        let (repeated, ordinary) = (repeated.await, ordinary.await);
+        assert_eq!(
+            repeated,
+            ordinary,
+            "{:?}",
+            parts.iter().map(|part| String::from_utf8_lossy(part)).collect::<Vec<_>>()
+        );
+        repeated
+    }
+
+    /// How many requests came to each stack.
+    fn reached(&self) -> [usize; 2] {
+        [0, 1].map(|one| self.boxes[one].0.reached.load(Ordering::SeqCst))
+    }
+
+    /// What the ledgers say and the origins were asked; the same of both.
+    fn accounts(&self) -> String {
+        let [repeated, ordinary] = [0, 1].map(|one| {
+            let (bulaq, origin) = &self.boxes[one];
+            let ledger = &bulaq.rooms.context.ledger;
+            let asked: Vec<_> = origin.seen().iter().map(|seen| seen.head.clone()).collect();
+            format!("{:?} {asked:?}", ledger.totals(Period::day(ledger.today())).unwrap())
+        });
+        assert_eq!(repeated, ordinary);
+        repeated
+    }
+
+    fn advance(&self, seconds: u64) {
+        self.boxes.iter().for_each(|(bulaq, _)| bulaq.clock.advance(Duration::from_secs(seconds)));
+    }
+}
+
+/// Sends the parts, each once the one before was read, and reads until the box ends the connection.
+async fn conversation(bulaq: &Bulaq, parts: &[&[u8]]) -> String {
+    let mut stream = TcpStream::connect(bulaq.http).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let (mut reader, mut writer) = stream.split();
+    let writing = async {
+        for part in parts {
+            // A box that has refused reads nothing more.
+            let _ = writer.write_all(part).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut bytes = Vec::new();
+    let reading = async {
+        let _ = reader.read_to_end(&mut bytes).await;
+    };
+    soon("the end of the conversation", async { tokio::join!(writing, reading) }).await;
+    masked(&String::from_utf8_lossy(&bytes))
+}
+
+/// Without the dates that hyper adds to what the box says by itself: its clock cannot be held.
+fn masked(answer: &str) -> String {
+    let is_of_today = |line: &str| line.starts_with("date: ") && !line.contains(" 2020 ");
+    let lines = answer.split("\r\n").map(|line| if is_of_today(line) { "date: today" } else { line });
+    lines.collect::<Vec<_>>().join("\r\n")
+}
+
+fn get(target: &str, fields: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_from_the_memo_is_that_of_the_ordinary_path() {
+    let pair = Pair::start().await;
+    let empty = get("/empty", "");
+    pair.told(&[(empty.repeat(3) + END).as_bytes()]).await;
+    for target in ["/plain", "/status", "/languages", "/coded", "/a", "/a?b=c", "/open/x"] {
+        pair.knows(target).await;
+        let before = pair.reached();
+        let request = get(target, "");
+        pair.told(&[(request.repeat(40) + END).as_bytes()]).await;
+        let reached = [0, 1].map(|one| pair.reached()[one] - before[one]);
+        assert_eq!(reached, [1, 41], "{target}: all but the last are repeated");
+    }
+    let agents = get("/agents", "User-Agent: a\r\n") + &get("/agents", "User-Agent: b\r\n");
+    let said = pair.told(&[(agents.repeat(3) + END).as_bytes()]).await;
+    assert_eq!((said.matches("for a").count(), said.matches("for b").count()), (3, 3));
+    assert!(pair.accounts().contains("lan_bytes"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn age_ttl_and_the_end_of_freshness_are_those_of_now() {
+    let pair = Pair::start().await;
+    let requests = (get("/plain", "") + &get("/short", "") + &get("/status", "")).repeat(2) + END;
+    let mut answers = Vec::new();
+    for seconds in [0, 1, 1, 7, 40, 9, 1, 100] {
+        pair.advance(seconds);
+        answers.push(pair.told(&[requests.as_bytes()]).await);
+        pair.boxes[0].0.has_settled().await;
+        pair.boxes[1].0.has_settled().await;
+    }
+    assert!(answers[1].contains("age: 1\r\n") && answers[1].contains("ttl=59"), "{}", answers[1]);
+    for (bulaq, _) in &pair.boxes {
+        bulaq.clock.set(morning());
+    }
+    pair.told(&[requests.as_bytes()]).await;
+    pair.accounts();
+}
+
+/// Requests of every kind between two that are repeated.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_stands_between_two_repeated_answers_is_answered_as_ever() {
+    let pair = Pair::start().await;
+    let field = |line: &str| get("/plain", &format!("{line}\r\n"));
+    let long = field(&format!("Referer: {}", "r".repeat(9_000)));
+    let table = [
+        field("User-Agent: Mozilla/5.0"),
+        field("User-Agent:   spaced  "),
+        field("uSER-aGENT: x\r\nCONNECTION: Keep-Alive"),
+        field("User-Agent: a\r\nUser-Agent: b"),
+        field("Accept: text/html\r\nAccept: */*"),
+        field("Accept-Encoding: gzip, br"),
+        field("Accept-Encoding: identity;q=0"),
+        field("Accept-Language: kk"),
+        field("Cookie: PHPSESSID=1"),
+        field("Cookie: _ga=1"),
+        field("Authorization: Basic x"),
+        field("Range: bytes=2-5"),
+        field("Range: bytes=0-1,5-6"),
+        field("If-None-Match: \"1\""),
+        field("If-Modified-Since: Mon, 06 Apr 2020 03:00:00 GMT"),
+        field("Cache-Control: no-cache"),
+        field("Cache-Control: only-if-cached"),
+        field("Pragma: no-cache"),
+        field("Connection: close, User-Agent"),
+        field("Connection: Accept"),
+        field("Upgrade: websocket\r\nConnection: upgrade"),
+        field("Expect: 100-continue"),
+        field("Expect: 200-ok"),
+        field("Host: lesson.test"),
+        field("Host: other.test"),
+        field("X-Forwarded-Host: other.test"),
+        field("X-HTTP-Method-Override: POST"),
+        field("Content-Length: 0"),
+        field("Content-Length: 4") + "abcd",
+        field("Content-Length: 44") + &get("/plain", ""),
+        field("Content-Length: 4\r\nContent-Length: 4") + "abcd",
+        field("Transfer-Encoding: chunked") + "0\r\n\r\n",
+        field("Transfer-Encoding: chunked\r\nContent-Length: 5") + "0\r\n\r\n",
+        field("Transfer-Encoding: xchunked") + "0\r\n\r\n",
+        field("User-Agent : x"),
+        field("User-Agent: a\r\n folded"),
+        field(" User-Agent: a"),
+        field("User-Agent: a\0b"),
+        field("User-Agent: a\x7fb"),
+        field("User-Agent: a\u{e4}b"),
+        field("User-Agent: a\tb"),
+        field("User-Agent: a\rb"),
+        field("User-Agent"),
+        field(": empty"),
+        long,
+        get("/plain", "").replace("\r\n", "\n"),
+        get("/plain", "").replacen("\r\n", "\n", 1),
+        get("/plain", "").replace("Host: lesson.test", "Host: LESSON.test:80"),
+        get("/plain", "").replace("Host: lesson.test", "Host: games.test"),
+        get("/plain", "").replace("Host: lesson.test", "Host:"),
+        get("/plain", "").replace("Host: lesson.test\r\n", ""),
+        get("/plain", "").replace("HTTP/1.1", "HTTP/1.0"),
+        get("/plain", "").replace("HTTP/1.1", "HTTP/1.1 "),
+        get("/plain", "").replace("HTTP/1.1", "HTTP/1.2"),
+        get("/plain", "").replace("GET ", "GET  "),
+        get("/posted", "").replace("GET ", "get "),
+        get("/plain", "").replace("GET ", "HEAD "),
+        get("/plain", "").replace("GET ", "OPTIONS "),
+        get("/plain", "").replace("GET ", "TRACE "),
+        get("/plain", "").replace("GET ", "PURGE "),
+        get("/posted", "").replace("GET ", "POST "),
+        get("/plain#part", ""),
+        get("/plain?", ""),
+        get("/pl%61in", ""),
+        get("http://lesson.test/plain", ""),
+        get("http://other.test/plain", ""),
+        get("*", ""),
+        get("lesson.test:443", "").replace("GET ", "CONNECT "),
+        get("/long", ""),
+        get("/private", "Cookie: a=1\r\n"),
+        format!("\r\n{}", get("/plain", "")),
+        format!("\r\n\r\n{}", get("/plain", "")),
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
+        "POST /posted HTTP/1.1\r\nHost: lesson.test\r\nContent-Length: 3\r\n\r\nabc".to_owned(),
+        "\0\0\0".to_owned(),
+    ];
+    for between in &table {
+        let usual = get("/plain", "");
+        pair.told(&[format!("{usual}{usual}{between}{usual}{usual}{END}").as_bytes()]).await;
+        pair.told(&[between.as_bytes(), usual.as_bytes(), usual.as_bytes(), END.as_bytes()]).await;
+    }
+    for (bulaq, _) in &pair.boxes {
+        bulaq.has_settled().await;
+    }
+    pair.accounts();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_may_come_in_any_two_parts() {
+    let pair = Pair::start().await;
+    let usual = get("/plain", "User-Agent: x\r\n");
+    let all = format!("{usual}{}{END}", get("/cookies", "Cookie: a=1\r\n"));
+    for at in 0..all.len() {
+        let (one, other) = all.as_bytes().split_at(at);
+        pair.told(&[one, other]).await;
+    }
+}
+
+#[test]
+fn any_conversation_is_answered_alike() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let pair = runtime.block_on(Pair::start());
+    let piece = prop_oneof![
+        6 => Just(get("/plain", "")),
+        3 => Just(get("/a", "User-Agent: x\r\nAccept: */*\r\n")),
+        2 => Just(get("/languages", "Accept-Language: ru\r\n")),
+        1 => Just(get("/plain", "If-None-Match: \"1\"\r\n")),
+        1 => Just(get("/plain", "Range: bytes=3-\r\n")),
+        1 => Just(get("/plain", "").replace("GET", "HEAD")),
+        1 => Just(get("/cookies", "Cookie: a=1\r\n")),
+        1 => Just(get("/long", "")),
+        1 => Just("POST /x HTTP/1.1\r\nHost: lesson.test\r\nContent-Length: 3\r\n\r\nabc".to_owned()),
+        1 => Just("GET /plain HTTP/1.1\r\n".to_owned()),
+        1 => Just("Host: lesson.test\r\n\r\n".to_owned()),
+        1 => Just("\r\n".to_owned()),
+        1 => "[ ,;:/(){}]{0,5}(\r\n)?", // no token, which would be a method that ends what is stored
+    ];
+    let conversations = (prop::collection::vec(piece, 0..8), prop::collection::vec(0..400usize, 0..4));
+    let mut runner = TestRunner::new(Config { cases: 120, failure_persistence: None, ..Config::default() });
+    let tested = runner.run(&conversations, |(pieces, cuts)| {
+        let bytes = (pieces.concat() + END).into_bytes();
+        let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let parts: Vec<_> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        runtime.block_on(pair.told(&parts));
+        Ok(())
+    });
+    tested.unwrap();
+    runtime.block_on(async {
+        for (bulaq, _) in &pair.boxes {
+            bulaq.has_settled().await;
+        }
+    });
+    pair.accounts();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_a_new_list_and_a_replacement_hold_at_once() {
+    let origin = Origin::start({
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        move |seen| {
+            let fields = match seen.field("cache-control") {
+                Some(_) => "Cache-Control: max-age=60, public\r\n",
+                None => "Cache-Control: max-age=60\r\n",
+            };
+            response("200 OK", fields, &format!("content {}", count.fetch_add(1, Ordering::SeqCst)))
+        }
+    })
+    .await;
+    let bulaq = Bulaq::start(allowlist(&[HOST], ""), &[HOST], origin.address, |_| {}).await;
+    let mut client = Client::connect(bulaq.http).await;
+    let key = CacheKey::new(&format!("http://{HOST}/a").parse().unwrap(), &SiteRule::default()).unwrap();
+    let warm = async |client: &mut Client, expected: &str| {
+        for _ in 0..3 {
+            assert_eq!(client.get(HOST, "/a", "").await.text(), expected);
+            bulaq.has_settled().await;
+        }
+        let before = bulaq.reached.load(Ordering::SeqCst);
+        assert_eq!(client.get(HOST, "/a", "").await.text(), expected);
+        assert_eq!(bulaq.reached.load(Ordering::SeqCst), before, "it is repeated");
+    };
+    warm(&mut client, "content 0").await;
+    purge_url(&bulaq.rooms.context, &key, PurgeMode::Hard).await;
+    warm(&mut client, "content 1").await;
+    purge_url(&bulaq.rooms.context, &key, PurgeMode::Soft).await;
+    warm(&mut client, "content 2").await;
+    client.get(HOST, "/a", "Cache-Control: no-cache\r\n").await;
+    bulaq.has_settled().await;
+    warm(&mut client, "content 3").await;
+    bulaq.rooms.context.store.forget_memory();
+    warm(&mut client, "content 3").await;
+    bulaq.rooms.reload(allowlist(&[HOST], "[[site.rule]]\npath = \"/**\"\nnever-store = true\n"));
+    assert_eq!(client.get(HOST, "/a", "").await.text(), "content 4");
+    bulaq.rooms.reload(allowlist(&["other.test"], ""));
+    assert_eq!(client.get(HOST, "/a", "").await.status, 403);
+}
