@@ -47,9 +47,15 @@ fn lesson(seen: &Seen) -> Vec<Step> {
         "/cookies" => (fresh.to_owned(), format!("of {}", said("cookie"))),
         "/private" => ("Cache-Control: private, max-age=60\r\n".to_owned(), format!("of {}", said("cookie"))),
         "/long" => (fresh.to_owned(), "a longer lesson ".repeat(10_000)),
+        "/film" => (fresh.to_owned(), film()),
         _ => (fresh.to_owned(), format!("{} for {}", seen.target(), said("referer"))),
     };
     response("200 OK", &fields, &content)
+}
+
+/// 8 MiB of which no two stretches are alike.
+fn film() -> String {
+    (0..1u64 << 20).map(|at| format!("{:08x}", at.wrapping_mul(0x9e37_79b9) & 0xffff_ffff)).collect()
 }
 
 /// Two boxes that differ in the memo alone.
@@ -372,4 +378,85 @@ async fn a_purge_a_new_list_and_a_replacement_hold_at_once() {
     assert_eq!(client.get(HOST, "/a", "").await.text(), "content 4");
     bulaq.rooms.reload(allowlist(&["other.test"], ""));
     assert_eq!(client.get(HOST, "/a", "").await.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_and_their_parts_are_repeated_too() {
+    let pair = Pair::start().await;
+    let part = |target: &str, range: &str| get(target, &format!("Range: {range}\r\n"));
+    for target in ["/plain", "/long", "/film"] {
+        pair.knows(target).await;
+        pair.told(&[(part(target, "bytes=1-1") + END).as_bytes()]).await;
+        let before = pair.reached();
+        let mut requests = String::new();
+        for range in ["0-0", "0-", "7-99", "998-1005", "100-5000000000", "999-", "000-009"] {
+            requests += &part(target, &format!("bytes={range}"));
+            requests += &get(target, "");
+        }
+        pair.told(&[(requests + END).as_bytes()]).await;
+        let reached = [0, 1].map(|one| pair.reached()[one] - before[one]);
+        assert_eq!(reached, [1, 15], "{target}: all but the last are repeated");
+        for range in ["9-5", "-5", "0-1,4-5", "99999999-", "0 - 5", "0-5 ", "+1-5", "9999999999999999999-", "a-b", ""] {
+            for unit in ["bytes=", "bytes =", "Bytes=", "lines="] {
+                let request = part(target, &format!("{unit}{range}"));
+                let answer = pair.told(&[(request.clone() + &request + END).as_bytes()]).await;
+                assert_eq!(answer.matches("HTTP/1.1 ").count(), 3);
+            }
+        }
+        let conditional = get(target, "Range: bytes=0-5\r\nIf-Range: \"2\"\r\n");
+        pair.told(&[(conditional + END).as_bytes()]).await;
+    }
+    pair.accounts();
+}
+
+/// A client that takes little at a time.
+async fn slow_client(bulaq: &Bulaq) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    soon("a connection", socket.connect(bulaq.http)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_has_begun_is_finished_before_the_box_stops() {
+    let mut pair = Pair::start().await;
+    pair.knows("/film").await;
+    let before = pair.reached();
+    for (bulaq, _) in &mut pair.boxes {
+        let mut client = slow_client(bulaq).await;
+        // The second was not begun when the box was asked to stop.
+        client.write_all(get("/film", "").repeat(2).as_bytes()).await.unwrap();
+        let mut answer = vec![0; 20];
+        soon("the beginning", client.read_exact(&mut answer)).await.unwrap();
+        bulaq.ask_to_stop();
+        soon("the rest", client.read_to_end(&mut answer)).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, content) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && content == film());
+        bulaq.has_stopped().await;
+    }
+    let reached = [0, 1].map(|one| pair.reached()[one] - before[one]);
+    assert_eq!(reached, [0, 1]);
+    pair.accounts();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_that_leaves_has_taken_is_counted() {
+    let pair = Pair::start().await;
+    pair.knows("/film").await;
+    let (bulaq, _) = &pair.boxes[0];
+    let counted = || {
+        let ledger = &bulaq.rooms.context.ledger;
+        ledger.totals(Period::day(ledger.today())).unwrap().all
+    };
+    let before = counted();
+    let mut client = slow_client(bulaq).await;
+    client.write_all(get("/film", "").as_bytes()).await.unwrap();
+    soon("the beginning", client.read_exact(&mut [0; 1000])).await.unwrap();
+    drop(client);
+    let gone = async {
+        while counted() == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the receipt", gone).await;
 }

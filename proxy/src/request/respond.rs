@@ -119,7 +119,7 @@ async fn answer_otherwise(
     }
     let (stored, conditional, why) = match lookup {
         Lookup::Reuse { index, is_fresh, .. } => {
-            return Ok(reuse(context, asked, presented, &variants, (index, is_fresh)).await);
+            return Ok(reuse(context, asked, presented, &variants, (index, is_fresh, now)).await);
         }
         Lookup::ReuseWhileRevalidating { index, conditional, .. } => {
             if can_fill(presented) {
@@ -436,10 +436,9 @@ async fn reuse(
     asked: &Asked,
     presented: &PresentedRequest<'_>,
     variants: &Variants,
-    (index, is_fresh): (usize, bool),
+    (index, is_fresh, now): (usize, bool, SystemTime),
 ) -> Option<Response<ResponseBody>> {
     let source = if is_fresh { Source::Hit } else { Source::Stale };
-    let now = context.clock.now();
     let mut response =
         from_store(context, asked, presented, (&variants[index], variants), Account::hit(source)).await?;
     if asked.may_repeat && is_fresh {

@@ -8,6 +8,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -124,13 +125,8 @@ impl Body {
 
     /// Opens it for reading.
     pub(crate) async fn open(self: &Arc<Self>) -> io::Result<BodyFile> {
-        if let Some(small) = &self.small {
-            return Ok(BodyFile(Source::Memory(small.clone())));
-        }
-        if let Some(file) = self.files.open.get(self.name)
-            && self.is_all_checked(&file)
-        {
-            return Ok(BodyFile(Source::Stored { file, body: Arc::clone(self) }));
+        if let Some(file) = self.open_now() {
+            return Ok(file);
         }
         let body = Arc::clone(self);
         let opened = self.files.run_blocking(move || body.open_and_check()).await?;
@@ -138,6 +134,15 @@ impl Body {
             Ok(file) => Ok(BodyFile(Source::Stored { file, body: Arc::clone(self) })),
             Err(flaw) => Err(self.broken(flaw)),
         }
+    }
+
+    /// The same, when it needs no thread that may wait for the disk.
+    pub(crate) fn open_now(self: &Arc<Self>) -> Option<BodyFile> {
+        if let Some(small) = &self.small {
+            return Some(BodyFile(Source::Memory(small.clone())));
+        }
+        let file = self.files.open.get(self.name)?;
+        self.is_all_checked(&file).then(|| BodyFile(Source::Stored { file, body: Arc::clone(self) }))
     }
 
     /// Whether nothing is left to check before the first byte: the common case, answered without a thread.
@@ -296,6 +301,31 @@ impl BodyFile {
             }
             Source::Growing(growing) => growing.read_now(offset, max),
             Source::Stored { file, body } => body.read_now(file, offset, max),
+        }
+    }
+}
+
+impl BodyFile {
+    /// Has the system send up to `max` bytes from `offset` on to a socket that does not wait. None when they are no stored
+    /// file's, were not checked yet or are not in memory: then they are to be read.
+    pub(crate) fn send_now(&self, socket: impl AsFd, offset: u64, max: usize) -> Option<io::Result<usize>> {
+        match &self.0 {
+            Source::Stored { file, body } => body.send_now(file, socket, offset, max),
+            Source::Memory(_) | Source::Growing(_) => None,
+        }
+    }
+}
+
+impl Body {
+    fn send_now(&self, file: &File, socket: impl AsFd, offset: u64, max: usize) -> Option<io::Result<usize>> {
+        let left = self.bytes.saturating_sub(offset).min(BLOCK_BYTES - offset % BLOCK_BYTES);
+        let max = max.min(usize::try_from(left).unwrap_or(usize::MAX));
+        if max == 0 || !self.checked.is_checked(offset / BLOCK_BYTES) {
+            return None;
+        }
+        match self.files.disk.send_now(file, socket, self.offset + offset, max)? {
+            Ok(0) => Some(Err(self.broken(Damage::Length.into()))),
+            result => Some(result),
         }
     }
 }

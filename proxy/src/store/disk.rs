@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -134,6 +134,10 @@ impl Faults {
 /// The disk as the store sees it. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk(Option<Arc<Faults>>);
+
+/// How far apart the bytes are by which it is seen whether a part of a file is in memory: the system reads files ahead in
+/// pieces of 128 KiB and more.
+const PROBE_BYTES: usize = 256 << 10;
 
 /// The most pieces that one system call takes (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
@@ -314,6 +318,24 @@ impl Disk {
             }
         }
         Ok(filled)
+    }
+
+    /// Has the system send a part of a file to a socket that does not wait, when the part is in the page cache; `None` when
+    /// it would have to wait for the disk. (A page that leaves the cache in between is waited for.)
+    pub(crate) fn send_now(
+        &self,
+        file: &File,
+        socket: impl AsFd,
+        mut offset: u64,
+        length: usize,
+    ) -> Option<io::Result<usize>> {
+        let last = length.checked_sub(1)?;
+        for at in (0..last).step_by(PROBE_BYTES).chain([last]) {
+            if let Err(error) = self.read_now(file, &mut [0], offset + at as u64)? {
+                return Some(Err(error));
+            }
+        }
+        Some(rustix::fs::sendfile(socket, file, Some(&mut offset), length).map_err(io::Error::from))
     }
 
     /// Reads what is in the page cache without waiting for the disk; `None` when it would have to wait.

@@ -56,6 +56,11 @@ impl StoredResponse {
         self.body.open().await
     }
 
+    /// The same, when nothing is left to check before the first byte and no thread has to wait for the disk.
+    pub(crate) fn body_file_now(&self) -> Option<BodyFile> {
+        self.body.open_now()
+    }
+
     /// What it takes in memory, in bytes, roughly.
     pub(super) fn memory_bytes(&self) -> usize {
         let fields: usize =

@@ -15,10 +15,11 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 
 use super::guarded::Guarded;
 use super::quick::Look;
+use super::socket::Transport;
 
 /// How much is read at once, and the most that is held while an answer waits for its client. A browser's head has 1 KiB.
 const READ_BYTES: usize = 8 * 1024;
@@ -26,7 +27,10 @@ const READ_BYTES: usize = 8 * 1024;
 /// Answers that one client gets in one turn, however many it asks for at once; then other connections have theirs.
 const ANSWERS_PER_TURN_MAX: usize = 16;
 
-impl<I: AsyncRead + AsyncWrite + Unpin> Guarded<I> {
+/// Bytes that one client gets in one turn, however fast it takes them: well under a millisecond.
+const TURN_BYTES_MAX: usize = 2 << 20;
+
+impl<I: Transport> Guarded<I> {
     /// Whether nothing is outstanding.
     pub(super) fn may_answer(&self) -> bool {
         let given = self.framing.requests();
@@ -112,10 +116,17 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guarded<I> {
     pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(mut answer) = self.answer.take() else { return Poll::Ready(Ok(())) };
         let mut result = Poll::Ready(Ok(()));
+        let mut turn_bytes_left = TURN_BYTES_MAX;
         while !answer.is_written() {
+            if turn_bytes_left == 0 {
+                self.answer = Some(answer);
+                self.activity.set_answering(true);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let written = answer.poll_write(&mut self.io, cx);
             match self.watch_content(cx, written) {
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(written)) => turn_bytes_left = turn_bytes_left.saturating_sub(written),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     result = Poll::Pending;

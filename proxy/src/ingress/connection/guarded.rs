@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::activity::Activity;
 use super::framing::{Framing, Phase};
 use super::quick::{Answer, Quick};
+use super::socket::Transport;
 use super::timer::Timer;
 use crate::ingress::limits::Limits;
 
@@ -194,7 +195,7 @@ impl<I> Guarded<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<I> {
+impl<I: Transport> AsyncRead for Guarded<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.has_ended {
@@ -222,7 +223,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> Guarded<I> {
+impl<I: Transport> Guarded<I> {
     /// Writes the rest of what was begun in hyper's place.
     fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.begun.is_empty() {
@@ -236,7 +237,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Guarded<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<I> {
+impl<I: Transport> AsyncWrite for Guarded<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_answer(cx))?;

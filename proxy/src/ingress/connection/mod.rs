@@ -10,6 +10,7 @@ pub(super) mod content;
 pub(super) mod framing;
 mod guarded;
 mod quick;
+mod socket;
 mod streams;
 mod timer;
 
@@ -33,13 +34,13 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::activity::Activity;
 use self::admit::{Admitted, Door, Turned, admit};
 use self::content::Served;
 use self::guarded::{Guarded, Waits};
 use self::quick::Quick;
+pub(super) use self::socket::Transport;
 use self::streams::Streams;
 use super::doors::Outcome;
 use super::limits::{HEAD_BYTES_MAX, Limits};
@@ -92,7 +93,7 @@ pub(super) async fn serve<S, D, I>(
 ) where
     S: Answers,
     D: Dial,
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I: Transport + Send + 'static,
 {
     let activity = Arc::new(Activity::default());
     let quick = behind.repeats.as_ref().and_then(|repeats| Quick::new(repeats, &arrival));

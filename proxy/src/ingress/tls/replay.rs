@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::ingress::connection::Transport;
+
 /// Gives `first` before what the connection gives; writing is not touched.
 #[derive(Debug)]
 pub(crate) struct Replay<I> {
@@ -61,6 +63,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Replay<I> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+/// What is written to it is sealed before it leaves.
+impl<I: AsyncRead + AsyncWrite + Unpin> Transport for Replay<I> {}
 
 #[cfg(test)]
 mod tests {

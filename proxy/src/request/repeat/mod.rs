@@ -9,7 +9,8 @@
 //! | framing, `admit`, the target, own names, `wpad.dat`, the probe names, the gateway | functions of the request's bytes, of the connection and of settings: all in the key, or constant for the process. What they answer themselves is not [`Repeatable`] |
 //! | a router's original destination | compared by DNS, so such connections have no memo |
 //! | the permit, the rule, the language of a site, the parameters that it ignores | of the list; a new list makes the store forget what it has in memory, and the stored responses are other ones then |
-//! | cookies, credentials, directives, preconditions, ranges, expectations, anything unknown | requests that carry such fields have no key |
+//! | cookies, credentials, directives, preconditions, expectations, anything unknown | requests that carry such fields have no key |
+//! | one range of bytes from an offset on | the same head for every one that is satisfiable ([`resolve_range`](bulaq_cache_policy::resolve_range)), but for its numbers; other ranges have no key |
 //! | fields that are not in the key | [`IGNORED_FIELDS`]: nothing that a variant's `Vary` names may be among them |
 //! | which variants are stored, by purge, replacement, 304, damage, eviction | the very same list of variants must be in memory ([`Store::find_in_memory`]); the `Weak` keeps its address from meaning another one |
 //! | which of them is chosen, and whether it may be reused | of the variants, the key and which of them are fresh now: these must be the same ones |
@@ -21,13 +22,16 @@
 mod head;
 mod table;
 
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use bulaq_allowlist::Traffic;
-use bulaq_cache_policy::{CacheKey, CacheStatus, DELTA_SECONDS_MAX, PresentedRequest};
+use bulaq_cache_policy::{
+    ByteRange, CacheKey, CacheStatus, DELTA_SECONDS_MAX, PresentedRequest, RangeSpec, parse_range,
+};
 use bytes::Bytes;
-use http::header::ETAG;
+use http::header::{CONTENT_RANGE, ETAG};
 use http::{Response, StatusCode};
 
 use self::head::Head;
@@ -36,7 +40,7 @@ use super::asked::Asked;
 use super::{Handled, ResponseBody, Source, Way};
 use crate::clock::Clock;
 use crate::ledger::{Ledger, Receipt};
-use crate::store::{Store, StoredResponse, Variants};
+use crate::store::{BodyFile, Store, StoredResponse, Variants};
 
 /// Fields that a request may carry without being told apart: the request path decides nothing by them. A response whose
 /// `Vary` names one of them is never repeated.
@@ -92,8 +96,7 @@ impl Repeatable {
     ) {
         let head = &variants[index].head;
         let is_plain = asked.arrival.is_at_site()
-            && response.status() == StatusCode::OK
-            && !presented.asks_for_range()
+            && is_one_answer(response, presented)
             && !head.must_be_decoded_for(presented)
             && response.headers().get(ETAG) == head.headers().get(ETAG);
         let is_told_apart = |variant: &Arc<StoredResponse>| {
@@ -109,6 +112,15 @@ impl Repeatable {
             fresh: freshness(variants, now),
             shows_status: asked.arrival.may_see_status,
         });
+    }
+}
+
+/// Whether it is all that was asked for, or the one part of it.
+fn is_one_answer(response: &Response<ResponseBody>, presented: &PresentedRequest<'_>) -> bool {
+    match response.status() {
+        StatusCode::OK => !presented.asks_for_range(),
+        StatusCode::PARTIAL_CONTENT => presented.asks_for_range() && response.headers().contains_key(CONTENT_RANGE),
+        _ => false,
     }
 }
 
@@ -153,8 +165,9 @@ impl Repeats {
         self.table.put(Entry::new(key, cache_key, (variants, index, fresh), head, receipt));
     }
 
-    /// The answer to a request with this key, when the ordinary path would give it now.
-    pub(crate) fn find(self: &Arc<Self>, key: &[u8]) -> Option<Repeat> {
+    /// The answer to a request with this key, for this `Range` if the key says that there is one, when the ordinary path
+    /// would give it now.
+    pub(crate) fn find(self: &Arc<Self>, key: &[u8], range: Option<&[u8]>) -> Option<Repeat> {
         let entry = self.table.find(key)?;
         let variants = self.store.find_in_memory(&entry.cache_key)?;
         if !std::ptr::addr_eq(Arc::as_ptr(&variants), entry.variants.as_ptr()) {
@@ -165,12 +178,17 @@ impl Repeats {
             return None;
         }
         let stored = &variants[entry.index];
-        let body = stored.small_body()?;
+        let length = stored.body_bytes();
+        let part = match range {
+            Some(range) => single(range, length)?,
+            None => ByteRange::new(0, length.checked_sub(1)?)?,
+        };
+        let content = Content::of(stored, part)?;
         let age = stored.head.current_age(now).as_secs().min(DELTA_SECONDS_MAX);
         let ttl_s = CacheStatus::ttl_s(stored.head.fresh_for(now), Duration::ZERO);
-        let head = entry.head.at(age, ttl_s.unsigned_abs());
+        let head = entry.head.at(age, ttl_s.unsigned_abs(), part, length);
         self.store.touch(stored);
-        Some(Repeat { head, body, receipt: Tally { entry, repeats: Arc::clone(self), content_bytes: 0 } })
+        Some(Repeat { head, content, receipt: Tally { entry, repeats: Arc::clone(self), content_bytes: 0 } })
     }
 }
 
@@ -178,10 +196,35 @@ impl Repeats {
 pub(crate) struct Repeat {
     /// All of the head, with its last empty line.
     pub(crate) head: Vec<u8>,
-    /// The content, whole.
-    pub(crate) body: Bytes,
+    /// What follows it.
+    pub(crate) content: Content,
     /// What becomes of it.
     pub(crate) receipt: Tally,
+}
+
+/// The content of an answer.
+pub(crate) enum Content {
+    /// In memory.
+    Memory(Bytes),
+    /// These bytes of a file.
+    File(BodyFile, Range<u64>),
+}
+
+impl Content {
+    /// None when a thread that may wait for the disk has to open the file first, and check it.
+    fn of(stored: &StoredResponse, part: ByteRange) -> Option<Self> {
+        let range = part.first..part.last + 1;
+        let Some(bytes) = stored.small_body() else { return Some(Self::File(stored.body_file_now()?, range)) };
+        Some(Self::Memory(bytes.slice(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)))
+    }
+}
+
+/// The part of a body of this length that one range of bytes from an offset on asks for; none where it has none of them.
+fn single(range: &[u8], length: u64) -> Option<ByteRange> {
+    match parse_range(range)?[..] {
+        [spec @ RangeSpec::From(..)] => spec.resolve(length),
+        _ => None,
+    }
 }
 
 /// The receipt of an answer, handed in when it is dropped: then all of it has left, or nobody wants more.
@@ -192,9 +235,9 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// So many bytes of content have left in all.
-    pub(crate) fn sent(&mut self, content_bytes: u64) {
-        self.content_bytes = content_bytes;
+    /// So many more bytes of content have left.
+    pub(crate) fn sent(&mut self, content_bytes: usize) {
+        self.content_bytes += content_bytes as u64;
     }
 }
 

@@ -40,10 +40,11 @@ impl Quick {
     }
 
     pub(super) fn look(&self, bytes: &[u8]) -> Look {
-        let Some((key, length)) = simple::key_of(&self.scope, bytes) else { return Look::Other };
-        match self.repeats.find(key.as_bytes()) {
-            Some(repeat) => Look::Answer(Answer::new(repeat), length),
-            None => Look::Unknown(key.as_bytes().into()),
+        let Some(simple) = simple::read(&self.scope, bytes) else { return Look::Other };
+        let key = simple.key.as_bytes();
+        match self.repeats.find(key, simple.range) {
+            Some(repeat) => Look::Answer(Answer::new(repeat), simple.length),
+            None => Look::Unknown(key.into()),
         }
     }
 }

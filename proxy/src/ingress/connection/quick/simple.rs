@@ -42,12 +42,20 @@ impl Key {
     }
 }
 
-/// The key of the request whose head `bytes` begin with, and how long the head is. None when it is not simple, or not
-/// all there.
+/// A simple request.
+pub(super) struct Simple<'a> {
+    pub(super) key: Key,
+    /// The value of its `Range`: one range of bytes, from an offset on. The key says whether there is one.
+    pub(super) range: Option<&'a [u8]>,
+    /// How long its head is.
+    pub(super) length: usize,
+}
+
+/// The request that `bytes` begin with. None when it is not simple, or not all there.
 ///
-/// Simple is a GET in HTTP/1.1 with an origin-form target, exactly one `Host`, the `Accept` family, fields by which nothing
-/// is decided, and no field twice. The bytes are in the ranges that hyper takes.
-pub(super) fn key_of(scope: &[u8], bytes: &[u8]) -> Option<(Key, usize)> {
+/// Simple is a GET in HTTP/1.1 with an origin-form target, exactly one `Host`, the `Accept` family, one range of bytes
+/// perhaps, fields by which nothing is decided, and no field twice. The bytes are in the ranges that hyper takes.
+pub(super) fn read<'a>(scope: &[u8], bytes: &'a [u8]) -> Option<Simple<'a>> {
     let (line, mut at) = line(bytes)?;
     let target = line.strip_prefix(b"GET ")?.strip_suffix(b" HTTP/1.1")?;
     let is_origin_form =
@@ -56,7 +64,7 @@ pub(super) fn key_of(scope: &[u8], bytes: &[u8]) -> Option<(Key, usize)> {
         return None;
     }
     let mut deciding: [Option<&[u8]>; DECIDING_FIELDS.len()] = [None; DECIDING_FIELDS.len()];
-    let mut seen = 0u32;
+    let (mut seen, mut range) = (0u32, None);
     loop {
         let (line, length) = self::line(&bytes[at..])?;
         at += length;
@@ -76,6 +84,10 @@ pub(super) fn key_of(scope: &[u8], bytes: &[u8]) -> Option<(Key, usize)> {
             Some(place) => 1 << place,
             // What a client says that need not say it.
             None if name.eq_ignore_ascii_case(b"connection") && value.eq_ignore_ascii_case(b"keep-alive") => 1 << 31,
+            None if name.eq_ignore_ascii_case(b"range") && is_one_range(value) => {
+                range = Some(value);
+                1 << 30
+            }
             None => return None,
         };
         if seen & bit != 0 {
@@ -88,7 +100,17 @@ pub(super) fn key_of(scope: &[u8], bytes: &[u8]) -> Option<(Key, usize)> {
     key.push_part(Some(scope))?;
     key.push_part(Some(target))?;
     deciding.into_iter().try_for_each(|part| key.push_part(part))?;
-    Some((key, at))
+    key.push(&[u8::from(range.is_some())])?;
+    Some(Simple { key, range, length: at })
+}
+
+/// `bytes=FIRST-LAST` or `bytes=FIRST-`, in few digits and without white space: what players send.
+fn is_one_range(value: &[u8]) -> bool {
+    let Some(spec) = value.strip_prefix(b"bytes=") else { return false };
+    let Some(dash) = spec.iter().position(|&byte| byte == b'-') else { return false };
+    let (first, last) = (&spec[..dash], &spec[dash + 1..]);
+    let is_number = |text: &[u8]| text.len() <= 18 && text.iter().all(u8::is_ascii_digit);
+    !first.is_empty() && is_number(first) && is_number(last)
 }
 
 /// The first line, of visible characters, spaces and tabs, without its CR LF; and how long it is with them.
@@ -102,4 +124,4 @@ fn line(bytes: &[u8]) -> Option<(&[u8], usize)> {
     (!is_any_odd).then_some((line, length))
 }
 
-const _: () = assert!(IGNORED_FIELDS.len() < 31, "each has a bit of its own");
+const _: () = assert!(IGNORED_FIELDS.len() <= 30, "each has a bit of its own");
