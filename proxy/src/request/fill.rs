@@ -11,8 +11,8 @@ use bulaq_cache_policy::{
     Conditional, Freshening, NotStorable, PresentedRequest, StaleCause, StoredHead, contradicts, freshen,
     stale_allowed, storable, weaken_tag,
 };
-use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
@@ -400,7 +400,7 @@ impl Flight {
         }
         let now = self.context.clock.now();
         let content_length = content_length(headers);
-        let mut headers = headers.clone();
+        let mut headers = in_memory_of_their_own(headers);
         if self.stored.as_ref().is_some_and(|old| contradicts(&old.head, old.body_bytes(), &headers, content_length)) {
             weaken_tag(&mut headers);
         }
@@ -528,6 +528,20 @@ async fn push(fill: &mut Option<Fill>, pen: &Pen, chunk: Bytes) -> bool {
         }
     }
     pen.push_unkept(chunk).await
+}
+
+/// The fields with their values in one piece of memory that is as long as they are: as they came they are parts of the
+/// buffer that they were read into, and a head that is kept would keep all of that.
+fn in_memory_of_their_own(headers: &HeaderMap) -> HeaderMap {
+    let bytes = headers.values().map(HeaderValue::len).sum();
+    let mut text = BytesMut::with_capacity(bytes);
+    headers.values().for_each(|value| text.extend_from_slice(value.as_bytes()));
+    let mut text = text.freeze();
+    let own = |(name, value): (&HeaderName, &HeaderValue)| {
+        let own = HeaderValue::from_maybe_shared(text.split_to(value.len())).expect("it was one before");
+        (name.clone(), own)
+    };
+    headers.iter().map(own).collect()
 }
 
 /// The length that the origin announced; several equal lines were already folded into one by the HTTP library.

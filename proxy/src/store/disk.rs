@@ -221,7 +221,7 @@ impl Disk {
     }
 
     /// Gives a finished file its name. The name must be free.
-    pub(crate) fn publish(&self, mut unpublished: Unpublished, path: &Path) -> io::Result<()> {
+    pub(crate) fn publish(&self, unpublished: &mut Unpublished, path: &Path) -> io::Result<()> {
         self.check(Operation::Publish)?;
         if let Some(named) = &unpublished.named {
             let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
@@ -232,8 +232,7 @@ impl Disk {
             let _ = fs::remove_file(named);
             return Ok(());
         }
-        let descriptor = CString::new(format!("/proc/self/fd/{}", unpublished.file.as_raw_fd()))?;
-        Ok(rustix::fs::linkat(CWD, descriptor, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+        link_unnamed(&unpublished.file, path)
     }
 
     pub(crate) fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
@@ -378,6 +377,24 @@ impl Disk {
     }
 }
 
+/// Gives a file without a name its first one.
+fn link_unnamed(file: &File, path: &Path) -> io::Result<()> {
+    use rustix::io::Errno;
+    /// Whether the kernel lets us name a file by its descriptor alone: Linux 6.10, or a privilege that the box does
+    /// without.
+    static BY_DESCRIPTOR: AtomicBool = AtomicBool::new(true);
+    if BY_DESCRIPTOR.load(Ordering::Relaxed) {
+        match rustix::fs::linkat(file, c"", CWD, path, AtFlags::EMPTY_PATH) {
+            Err(Errno::NOENT | Errno::PERM | Errno::ACCESS | Errno::INVAL) => {
+                BY_DESCRIPTOR.store(false, Ordering::Relaxed);
+            }
+            result => return Ok(result?),
+        }
+    }
+    let descriptor = CString::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    Ok(rustix::fs::linkat(CWD, descriptor, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
 fn is_unsupported(error: &io::Error) -> bool {
     use rustix::io::Errno;
     // Without support, old kernels take the flag for a plain open of the folder (EISDIR), others say EOPNOTSUPP;
@@ -421,16 +438,18 @@ mod tests {
             let disk = Disk::new(Some(faults));
             let count = |path: &Path| fs::read_dir(path).unwrap().count();
 
-            let file = disk.create(&folder, &incoming).unwrap();
+            let mut file = disk.create(&folder, &incoming).unwrap();
             disk.write_at(file.file(), b"whole", 0).unwrap();
             assert_eq!(count(&folder), 0);
             assert_eq!(count(&incoming), usize::from(!has_unnamed));
-            disk.publish(file, &folder.join("name")).unwrap();
+            disk.publish(&mut file, &folder.join("name")).unwrap();
             assert_eq!(fs::read(folder.join("name")).unwrap(), b"whole");
             assert_eq!(count(&incoming), 0);
 
-            let second = disk.create(&folder, &incoming).unwrap();
-            assert!(disk.publish(second, &folder.join("name")).is_err(), "a name is never replaced");
+            let mut second = disk.create(&folder, &incoming).unwrap();
+            let again = disk.publish(&mut second, &folder.join("name")).map_err(|error| error.kind());
+            assert_eq!(again, Err(io::ErrorKind::AlreadyExists), "a name is never replaced");
+            drop(second);
             assert_eq!((count(&folder), count(&incoming)), (1, 0));
         }
     }

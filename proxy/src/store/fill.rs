@@ -1,5 +1,6 @@
 //! A response that is being stored: its body arrives, its head waits, nothing of it is visible until it is whole.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,11 +17,11 @@ use super::index::TagSet;
 use super::memory::Rules;
 use super::name::UrlKey;
 use super::publish::Written;
-use super::record::{Layout, RECORD_BYTES_MAX, encode_front};
+use super::record::{Layout, RECORD_BYTES_MAX, Record, encode_front};
 use super::room::Reservation;
 use super::stored_response::StoredResponse;
 use super::sums::{BodyHasher, BodySums, trailer_bytes};
-use super::{Shared, Store, name};
+use super::{Shared, Store, commit, name};
 
 /// A long body is written in pieces of at least this many bytes.
 const WRITE_BYTES: usize = 256 << 10;
@@ -42,7 +43,8 @@ pub struct Fill {
     hasher: BodyHasher,
     growing: Arc<Growing>,
     ticket: Ticket,
-    stored_at_ms: u64,
+    /// What its file will begin with, but for the body's length and hash.
+    record: Record,
     record_bytes: usize,
     /// The rules that its head is of.
     rules: Rules,
@@ -84,21 +86,22 @@ impl Store {
         if shared.is_full(content_length) {
             return Err(StoreRefusal::NoRoom);
         }
-        let stored_at_ms = shared.now_ms();
-        let record_bytes = record_of(key, &head, stored_at_ms, 0, [0; 32]).encode().len();
+        let record = record_of(key, &head, shared.now_ms(), 0, [0; 32]);
+        let record_bytes = record.encoded_bytes();
         if record_bytes > RECORD_BYTES_MAX {
             return Err(StoreRefusal::HeadTooLarge);
         }
+        let expected = content_length.filter(|&length| length <= shared.options.memory_body_bytes_max).unwrap_or(0);
         Ok(Fill {
             ticket: shared.in_flight.enter(key, TagSet::of(head.headers())),
-            growing: Arc::new(Growing::new(Arc::clone(&shared.files))),
+            growing: Arc::new(Growing::new(Arc::clone(&shared.files), expected)),
             shared: Arc::clone(shared),
             key: key.clone(),
             head,
             announced_bytes: content_length,
             received_bytes: 0,
             hasher: BodyHasher::new(),
-            stored_at_ms,
+            record,
             record_bytes,
             rules,
             long: None,
@@ -148,9 +151,11 @@ impl Fill {
         if let Some(announced_bytes) = self.announced_bytes.filter(|&announced| self.received_bytes != announced) {
             return Err(StoreRefusal::LengthMismatch { announced_bytes, received_bytes: self.received_bytes });
         }
-        let long = self.long.take();
-        let files = Arc::clone(&self.shared.files);
-        files.run_blocking(move || self.commit(long)).await?
+        let shared = Arc::clone(&self.shared);
+        match self.long.take() {
+            Some(long) => shared.files.run_blocking(move || self.commit_long(long)).await?,
+            None => shared.commit_soon(self).await,
+        }
     }
 
     /// Gives a body that has become too long for memory a file.
@@ -199,39 +204,55 @@ impl Fill {
         Ok(())
     }
 
-    /// Writes what is missing, makes it durable and visible. Waits for the disk.
-    fn commit(self, long: Option<Long>) -> Result<Arc<StoredResponse>, StoreRefusal> {
+    /// Writes what is missing of a long body, makes it durable and visible. Waits for the disk.
+    fn commit_long(self, long: Long) -> Result<Arc<StoredResponse>, StoreRefusal> {
+        let Self { shared, mut record, .. } = self;
         let BodySums { digest, trailer } = self.hasher.finish();
-        let record = record_of(&self.key, &self.head, self.stored_at_ms, self.received_bytes, digest);
-        let disk = &self.shared.files.disk;
-        let (unpublished, layout, reservation, small) = match long {
-            Some(long) => {
-                let (offset, bytes) = self.growing.start_flush();
-                let file = long.unpublished.file();
-                disk.write_at(file, &bytes, long.layout.body_offset + offset)?;
-                self.growing.flushed();
-                disk.write_at(file, &trailer, long.layout.body_offset + self.received_bytes)?;
-                disk.write_at(file, &encode_front(long.layout, &record.encode()), 0)?;
-                (long.unpublished, long.layout, long.reservation, None)
-            }
-            None => {
-                let body = self.growing.whole();
-                let layout = Layout::new(self.record_bytes, false);
-                let reservation = self.shared.reserve(layout.file_bytes(self.received_bytes))?;
-                let folder = name::folder_of(&self.shared.files.bodies, UrlKey::of(self.key.as_str()));
-                let unpublished = disk.create(&folder, &self.shared.files.incoming)?;
-                let mut bytes = encode_front(layout, &record.encode());
-                bytes.extend_from_slice(&body);
-                bytes.extend_from_slice(&trailer);
-                disk.write_at(unpublished.file(), &bytes, 0)?;
-                (unpublished, layout, reservation, Some(body))
-            }
-        };
+        (record.body_bytes, record.digest) = (self.received_bytes, digest);
+        let Long { unpublished, layout, reservation, .. } = long;
+        let (disk, file) = (&shared.files.disk, unpublished.file());
+        let (offset, bytes) = self.growing.start_flush();
+        disk.write_at(file, &bytes, layout.body_offset + offset)?;
+        self.growing.flushed();
         debug_assert_eq!(trailer.len() as u64, trailer_bytes(self.received_bytes));
-        disk.sync(unpublished.file())?;
-        let written = Written { unpublished, layout, record, small, head: self.head, rules: self.rules };
-        let stored = self.shared.publish(&self.key, written, || self.ticket.is_invalidated())?;
+        disk.write_at(file, &trailer, layout.body_offset + self.received_bytes)?;
+        disk.write_at(file, &encode_front(layout, &record.encode()), 0)?;
+        disk.sync(file)?;
+        let written = Written { unpublished, layout, record, small: None, head: self.head, rules: self.rules };
+        let stored = shared.publish(&self.key, written, || self.ticket.is_invalidated())?;
         drop(reservation); // its bytes are counted by the index from here on
         Ok(stored)
+    }
+
+    /// Writes a short body to a file of its own, in one step. Waits for the disk.
+    pub(super) fn write_short(self) -> Result<ReadyToPublish, StoreRefusal> {
+        let Self { shared, key, mut record, .. } = self;
+        let BodySums { digest, trailer } = self.hasher.finish();
+        (record.body_bytes, record.digest) = (self.received_bytes, digest);
+        let body = self.growing.whole();
+        let layout = Layout::new(self.record_bytes, false);
+        let reservation = shared.reserve(layout.file_bytes(self.received_bytes))?;
+        let disk = &shared.files.disk;
+        let folder = name::folder_of(&shared.files.bodies, UrlKey::of(key.as_str()));
+        let unpublished = disk.create(&folder, &shared.files.incoming)?;
+        let front = encode_front(layout, &record.encode());
+        disk.write_chunks_at(unpublished.file(), &commit::pieces(front, body.clone(), trailer), 0)?;
+        let small = Some(body);
+        let written = Written { unpublished, layout, record, small, head: self.head, rules: self.rules };
+        Ok(ReadyToPublish { key, written, ticket: self.ticket, reservation })
+    }
+}
+
+/// A short body that is written, and neither durable nor visible yet.
+pub(super) struct ReadyToPublish {
+    pub(super) key: CacheKey,
+    pub(super) written: Written,
+    pub(super) ticket: Ticket,
+    pub(super) reservation: Reservation,
+}
+
+impl ReadyToPublish {
+    pub(super) fn file(&self) -> &File {
+        self.written.unpublished.file()
     }
 }

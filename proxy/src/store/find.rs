@@ -48,6 +48,7 @@ impl Store {
     pub async fn find(&self, key: &CacheKey, rules: Rules, restore: impl Restore) -> Variants {
         match self.0.memory.get(key) {
             Some(variants) => variants,
+            None if self.0.index.surely_has_none(UrlKey::of(key.as_str())) => Variants::from([]),
             None => self.load(key, rules, restore).await,
         }
     }
@@ -116,6 +117,9 @@ impl Shared {
 
     /// The files of a URL, by the index or, while that is not complete, by the folder. The stripe must be held.
     pub(crate) fn variants_on_disk(&self, url: UrlKey) -> Vec<(FileName, Row)> {
+        if self.index.surely_has_none(url) {
+            return Vec::new();
+        }
         if let Some(rows) = self.index.variants_of(url) {
             return rows.into_iter().map(|(key, row)| (FileName { key, generation: row.generation }, row)).collect();
         }

@@ -34,8 +34,11 @@ impl State {
 }
 
 impl Growing {
-    pub(crate) fn new(files: Arc<Files>) -> Self {
-        Self { state: Mutex::default(), files }
+    /// A body that begins; `expected_bytes` of it are expected to stay in memory.
+    pub(crate) fn new(files: Arc<Files>, expected_bytes: u64) -> Self {
+        let expected = usize::try_from(expected_bytes).unwrap_or(0);
+        let state = State { tail: BytesMut::with_capacity(expected), ..State::default() };
+        Self { state: Mutex::new(state), files }
     }
 
     pub(crate) fn files(&self) -> &Arc<Files> {

@@ -3,7 +3,8 @@
 //! ```text
 //! find_in_memory → memory (moka)                          a hot hit: no lock that waits, no disk, no index
 //! find           → find     → index/ → files → record     a cold one: on a thread that may wait
-//! begin          → fill     → growing → publish → index/  a miss: written unnamed, made durable, then visible, then indexed
+//! begin          → fill     → growing → publish → index/  a miss: written unnamed, made durable (short ones together:
+//!                                                         commit), then visible, then indexed
 //! freshen        → freshen                                a 304: a new head for the same body
 //! …_incomplete   → partial/                               a body of which some blocks are here: named from the beginning
 //! remove, purge  → purge          reserve → room          what goes: by name, or by age and use when room is needed
@@ -17,6 +18,7 @@
 #[cfg(feature = "benches")]
 pub(crate) mod benches;
 mod body;
+mod commit;
 mod disk;
 mod error;
 mod files;
@@ -97,6 +99,7 @@ pub(crate) struct Shared {
     recency: Recency,
     in_flight: in_flight::InFlight,
     loading: find::Loading,
+    commits: commit::Commits,
     /// One lock for the URLs that share a number: whoever changes what is stored for a URL, or loads it, holds it.
     stripes: Box<[Mutex<()>]>,
     is_closing: AtomicBool,
@@ -161,6 +164,7 @@ impl Store {
             recency: Recency::default(),
             in_flight: in_flight::InFlight::default(),
             loading: find::Loading::default(),
+            commits: commit::Commits::default(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             is_closing: AtomicBool::new(false),
             keeper: Mutex::new(Some(keeper)),

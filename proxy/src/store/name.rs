@@ -90,12 +90,10 @@ impl FileName {
 
     /// The last part of its path.
     pub(crate) fn file_name(self) -> String {
-        use std::fmt::Write;
         let mut name = String::with_capacity(KEY_BYTES * 2 + 13);
-        for byte in self.key.0 {
-            write!(name, "{byte:02x}").expect("a string takes all that is written");
-        }
-        write!(name, "-{:012x}", self.generation).expect("a string takes all that is written");
+        push_hex(&mut name, &self.key.0);
+        name.push('-');
+        push_hex(&mut name, &self.generation.to_be_bytes()[2..]);
         name
     }
 
@@ -111,6 +109,14 @@ impl FileName {
             *byte = u8::from_str_radix(&key[at * 2..at * 2 + 2], 16).ok()?;
         }
         Some(Self { key: IndexKey(bytes), generation: u64::from_str_radix(generation, 16).ok()? })
+    }
+}
+
+fn push_hex(to: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        to.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        to.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
 }
 

@@ -91,15 +91,14 @@ impl Shared {
     }
 
     /// Links the file under the first name from `wanted` on that is free.
-    fn publish_named(&self, unpublished: Unpublished, wanted: FileName) -> Result<FileName, StoreRefusal> {
+    fn publish_named(&self, mut unpublished: Unpublished, wanted: FileName) -> Result<FileName, StoreRefusal> {
         let mut name = wanted;
         for _ in 0..NAME_TRIES {
             name.generation = name.generation.min(FileName::GENERATION_MAX);
-            if !self.files.path(name).exists() {
-                self.files.disk.publish(unpublished, &self.files.path(name))?;
-                return Ok(name);
+            match self.files.disk.publish(&mut unpublished, &self.files.path(name)) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => name.generation += 1,
+                result => return Ok(result.map(|()| name)?),
             }
-            name.generation += 1;
         }
         Err(StoreRefusal::DiskFailed(io::ErrorKind::AlreadyExists.into()))
     }

@@ -217,8 +217,13 @@ fn decode_slot(bytes: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 impl Record {
+    /// The length of its encoded form.
+    pub(crate) fn encoded_bytes(&self) -> usize {
+        RECORD_FIXED_BYTES + self.url.len() + self.variant.len() + self.head.len()
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut to = Vec::with_capacity(80 + self.url.len() + self.variant.len() + self.head.len());
+        let mut to = Vec::with_capacity(self.encoded_bytes());
         put_bytes(&mut to, self.url.as_bytes());
         put_bytes(&mut to, &self.variant);
         put_bytes(&mut to, &self.head);
@@ -239,6 +244,9 @@ impl Record {
         from.is_empty().then_some(Self { url, variant, head, stored_at_ms, body_bytes, digest })
     }
 }
+
+/// What a record has beside its texts: three lengths, a time, the body's length and its hash.
+const RECORD_FIXED_BYTES: usize = 3 * 4 + 8 + 8 + 32;
 
 /// Appends a length and the bytes.
 pub(crate) fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {

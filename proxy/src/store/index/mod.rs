@@ -6,6 +6,7 @@
 
 mod note;
 mod opening;
+mod present;
 mod row;
 mod rows;
 mod tag_set;
@@ -22,6 +23,7 @@ pub(crate) use tag_set::TagSet;
 pub(crate) use totals::Totals;
 pub(crate) use writer::{Keeper, start};
 
+use self::present::Present;
 use self::rows::{EngineError, Rows};
 use super::name::{IndexKey, KEY_BYTES, UrlKey};
 
@@ -57,6 +59,8 @@ struct Inner {
     engine: Option<Arc<dyn Rows>>,
     state: IndexState,
     totals: Totals,
+    /// What the rows are of, once they are complete.
+    present: Present,
     has_failed: bool,
     is_closing: bool,
 }
@@ -71,6 +75,7 @@ impl Index {
             engine: None,
             state: IndexState::Opening,
             totals,
+            present: Present::default(),
             has_failed: false,
             is_closing: false,
         };
@@ -114,6 +119,12 @@ impl Index {
         }
     }
 
+    /// Whether it is certain that nothing is stored of a URL, told from memory alone; false says nothing.
+    pub(crate) fn surely_has_none(&self, url: UrlKey) -> bool {
+        let inner = self.lock();
+        inner.is_complete() && !inner.present.may_have(url)
+    }
+
     /// All variants of a URL; `None` when the index is not complete and the folders must be asked.
     pub(crate) fn variants_of(&self, url: UrlKey) -> Option<Vec<Keyed>> {
         self.page(&url.0, None, VARIANTS_READ_MAX)
@@ -155,9 +166,18 @@ impl Index {
         if let Some(new) = &new {
             inner.totals.add(new);
         }
+        match (old.is_some(), new.is_some()) {
+            (false, true) => inner.present.add(&key),
+            (true, false) => inner.present.remove(&key),
+            _ => {}
+        }
         inner.overlay.insert(key, new);
+        // One that writes already finds the rest by itself.
+        let is_news = matches!(inner.overlay.len(), 1 | writer::BATCH_ROWS);
         drop(inner);
-        self.wake.notify_all();
+        if is_news {
+            self.wake.notify_all();
+        }
     }
 
     /// Waits until the rows answer, so that a test need not guess.
@@ -208,9 +228,13 @@ impl Inner {
     }
 
     fn complete_engine(&self) -> Option<Arc<dyn Rows>> {
+        self.engine.clone().filter(|_| self.is_complete())
+    }
+
+    fn is_complete(&self) -> bool {
         match self.state {
-            IndexState::Ready | IndexState::ReadyInMemory => self.engine.clone(),
-            IndexState::Opening | IndexState::Rebuilding { .. } => None,
+            IndexState::Ready | IndexState::ReadyInMemory => true,
+            IndexState::Opening | IndexState::Rebuilding { .. } => false,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::note::Note;
+use super::present::Present;
 use super::row::{Minutes, Row};
 use super::rows::{EngineError, MapRows, Rows, SledRows};
 use super::tag_set::TagSet;
@@ -45,6 +46,8 @@ pub(crate) struct Place {
 pub(super) struct Opened {
     pub(super) engine: Arc<dyn Rows>,
     pub(super) totals: Totals,
+    /// Of which URLs there are rows.
+    pub(super) present: Present,
     pub(super) state: IndexState,
 }
 
@@ -69,8 +72,8 @@ pub(super) fn open(index: &Index, files: &Files, place: &Place, note: Option<Not
     }
     tracing::warn!("no index can be written to the disk; it is kept in memory until the next start");
     let engine = MapRows::default();
-    let totals = reconcile(index, files, &engine, None).expect("a map in memory does not fail")?;
-    Some(Opened { engine: Arc::new(engine), totals, state: IndexState::ReadyInMemory })
+    let Sums { totals, present } = reconcile(index, files, &engine, None).expect("a map in memory does not fail")?;
+    Some(Opened { engine: Arc::new(engine), totals, present, state: IndexState::ReadyInMemory })
 }
 
 /// Where an index goes that cannot be used.
@@ -94,11 +97,11 @@ fn on_disk(index: &Index, files: &Files, place: &Place, note: Option<Note>) -> R
         engine = open();
     }
     let mut engine = engine?;
-    let Some(totals) = reconcile(index, files, &engine, note)? else { return Ok(None) };
+    let Some(Sums { totals, present }) = reconcile(index, files, &engine, note)? else { return Ok(None) };
     if engine.size_on_disk() > COMPACT_BYTES_MIN.max(totals.responses.saturating_mul(COMPACT_ROW_BYTES)) {
         engine = compacted(engine, place)?;
     }
-    Ok(Some(Opened { engine: Arc::new(engine), totals, state: IndexState::Ready }))
+    Ok(Some(Opened { engine: Arc::new(engine), totals, present, state: IndexState::Ready }))
 }
 
 /// Opens sled in a thread of its own: on some damages it does not return for very long.
@@ -140,38 +143,49 @@ fn each_page(
     }
 }
 
+/// What the rows add up to.
+#[derive(Default)]
+struct Sums {
+    totals: Totals,
+    present: Present,
+}
+
+impl Sums {
+    fn add(&mut self, key: &IndexKey, row: &Row) {
+        self.totals.add(row);
+        self.present.add(key);
+    }
+}
+
 /// Makes the rows agree with the files. With the note of an orderly stop whose count is right, the rows are believed.
 /// `None` when the store is closed before it is done.
-fn reconcile(
-    index: &Index,
-    files: &Files,
-    engine: &dyn Rows,
-    note: Option<Note>,
-) -> Result<Option<Totals>, EngineError> {
-    let mut totals = Totals::default();
+fn reconcile(index: &Index, files: &Files, engine: &dyn Rows, note: Option<Note>) -> Result<Option<Sums>, EngineError> {
+    let mut sums = Sums::default();
     let mut damaged = Vec::new();
     each_page(engine, |page| {
         for (key, value) in page {
             match Row::decode(value) {
-                Some(row) => totals.add(&row),
+                Some(row) => sums.add(key, &row),
                 None => damaged.push(*key),
             }
         }
         Ok(())
     })?;
-    if damaged.is_empty() && note.is_some_and(|note| note.responses == totals.responses) {
-        return Ok(Some(totals));
+    if damaged.is_empty() && note.is_some_and(|note| note.responses == sums.totals.responses) {
+        return Ok(Some(sums));
     }
     damaged.iter().try_for_each(|key| engine.remove(key))?;
+    drop(sums);
     if !read_all_files(index, files, engine)? {
         return Ok(None);
     }
-    let mut totals = Totals::default();
+    let mut sums = Sums::default();
     each_page(engine, |page| {
-        page.iter().filter_map(|(_, value)| Row::decode(value)).for_each(|row| totals.add(&row));
+        let rows = page.iter().filter_map(|(key, value)| Some((key, Row::decode(value)?)));
+        rows.for_each(|(key, row)| sums.add(key, &row));
         Ok(())
     })?;
-    Ok(Some(totals))
+    Ok(Some(sums))
 }
 
 /// Gives every file its row and takes away rows without a file. False when the store is closed before it is done: the

@@ -1,7 +1,7 @@
 //! The index's one thread: opens it, writes changes one by one, makes checkpoints, opens it again after a failure.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use super::note::Note;
 use super::opening::{self, Opened, Place};
 use super::row::Row;
 use super::rows::{EngineError, Rows};
-use super::{Index, IndexState};
+use super::{Index, IndexState, Inner};
 use crate::store::disk::Operation;
 use crate::store::files::Files;
 use crate::store::name::IndexKey;
@@ -18,7 +18,11 @@ use crate::store::name::IndexKey;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
 /// Changes taken from the overlay at a time.
-const BATCH_ROWS: usize = 256;
+pub(super) const BATCH_ROWS: usize = 256;
+
+/// How long a change waits for others that come right after it: one switch of threads for many rows. A kill loses no
+/// more than this, and finds it in the files.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// Owns the thread. Dropped, the thread ends without a note of an orderly stop, as after a crash.
 pub(crate) struct Keeper {
@@ -100,16 +104,19 @@ fn keep(index: &Index, files: &Files, place: &Place) {
 /// From now on the rows answer. The sums are those of the engine as the waiting changes will leave it.
 fn become_complete(index: &Index, opened: Opened) {
     let mut inner = index.lock();
-    let mut totals = opened.totals;
+    let (mut totals, mut present) = (opened.totals, opened.present);
     for (key, new) in &inner.overlay {
         if let Some(old) = opened.engine.get(key).ok().flatten().and_then(|bytes| Row::decode(&bytes)) {
             totals.subtract(&old);
+            present.remove(key);
         }
         if let Some(new) = new {
             totals.add(new);
+            present.add(key);
         }
     }
     inner.totals = totals;
+    inner.present = present;
     inner.engine = Some(opened.engine);
     inner.state = opened.state;
     drop(inner);
@@ -135,8 +142,8 @@ fn write_until_failure(index: &Index, files: &Files) -> Ended {
                     return Ended::Failed;
                 }
                 let is_due = checkpoint_due.is_some_and(|due| due <= Instant::now());
-                if !inner.overlay.is_empty() || is_due {
-                    break inner.engine.clone();
+                if is_due || !inner.overlay.is_empty() {
+                    break gathered(index, inner).engine.clone();
                 }
                 // With nothing written since the last checkpoint there is no timer at all.
                 inner = match checkpoint_due {
@@ -164,6 +171,13 @@ fn write_until_failure(index: &Index, files: &Files) -> Ended {
             return Ended::Failed;
         }
     }
+}
+
+/// Waits a moment for more changes, unless there are many already or something else is to be done.
+fn gathered<'a>(index: &'a Index, inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+    let is_gathering =
+        |inner: &mut Inner| !inner.is_closing && !inner.has_failed && (1..BATCH_ROWS).contains(&inner.overlay.len());
+    index.wake.wait_timeout_while(inner, GATHER, is_gathering).unwrap_or_else(PoisonError::into_inner).0
 }
 
 fn checkpoint(index: &Index, files: &Files, engine: &dyn Rows) -> Result<(), EngineError> {

@@ -106,14 +106,14 @@ impl Shared {
         let room = self.reserve(layout.body_offset)?;
         let _stripe = self.stripe(index_key.url());
         let disk = &self.files.disk;
-        let unpublished = disk.create(&self.files.parts, &self.files.incoming)?;
+        let mut unpublished = disk.create(&self.files.parts, &self.files.incoming)?;
         let file = Arc::clone(unpublished.file());
         disk.set_len(&file, layout.file_bytes(complete_length))?;
         disk.write_at(&file, &encode_front(layout, &record.encode()), 0)?;
         let old = self.parts.names(&index_key.0).pop();
         let generation = now_ms.max(old.map_or(0, |old| old.generation + 1)).min(FileName::GENERATION_MAX);
         let name = FileName { key: index_key, generation };
-        disk.publish(unpublished, &self.files.part_path(name))?;
+        disk.publish(&mut unpublished, &self.files.part_path(name))?;
         if let Some(old) = old {
             self.remove_part(old);
         }

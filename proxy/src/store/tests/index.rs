@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use futures_util::FutureExt;
+
 use super::*;
 use crate::store::{IndexState, Operation, PurgeMode, Scope};
 
@@ -202,4 +204,31 @@ async fn a_store_that_is_closed_while_its_index_is_rebuilt_begins_again() {
         all_served(&store, "after the interruption").await;
         store.close().await;
     }
+}
+
+#[tokio::test]
+async fn what_nobody_has_stored_is_known_without_the_disk() {
+    let at = Box::new();
+    fill(&at.open_ready(), &url(1), &body(9_000, 1)).await;
+    // Told of rows that were there at the start, and of what came since.
+    let store = at.open_ready();
+    fill(&store, &url(2), &body(9_000, 2)).await;
+    store.forget_memory();
+    let at_once = |page| store.find(&key(&url(page)), store.rules(), restore).now_or_never();
+    assert!(at_once(1).is_none() && at_once(2).is_none(), "the disk is asked");
+    assert!(at_once(3).is_some_and(|found| found.is_empty()));
+    store.remove(&key(&url(1))).await;
+    assert!(at_once(1).is_some_and(|found| found.is_empty()));
+    assert!(served(&store, &url(2)).await.is_some());
+}
+
+#[tokio::test]
+async fn an_index_that_is_not_complete_denies_nothing() {
+    let at = Box::new();
+    stored_pages(&at).await;
+    at.faults.fail(Operation::Index, 0, 1, std::io::ErrorKind::Other);
+    let store = at.open();
+    assert!(store.find(&key(&url(1)), store.rules(), restore).await.len() == 1, "whatever the index does meanwhile");
+    store.0.index.wait_until_complete();
+    assert!(store.remove(&key(&url(1))).await == 1 && served(&store, &url(1)).await.is_none());
 }

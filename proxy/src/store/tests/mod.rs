@@ -1,5 +1,6 @@
 //! The store as its users meet it: one folder, one store, and what may happen to both.
 
+mod commit;
 mod crash;
 mod damage;
 mod index;

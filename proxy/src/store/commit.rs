@@ -1,0 +1,137 @@
+//! Storing short bodies, many in one go: one thread writes all that wait, makes them durable in one step, then makes each
+//! visible. A night or a first morning is thousands of small files, and a switch of threads and a flush for each of
+//! them would cost more than all else.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::error::StoreRefusal;
+use super::fill::{Fill, ReadyToPublish};
+use super::stored_response::StoredResponse;
+
+/// Files written before they are made durable together: each keeps a descriptor and its body until then.
+const TOGETHER_MAX: usize = 64;
+
+/// From so many files on one flush of the file system is less work than a flush for each.
+pub(super) const FLUSH_ALL_FILES: usize = 4;
+
+/// Bodies that have arrived and wait to be written. Each is one of the requests in flight, which the ingress bounds.
+#[derive(Default)]
+pub(crate) struct Commits(Mutex<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Whether somebody writes.
+    is_written: bool,
+}
+
+/// A body that has arrived, and who is to be told what became of it.
+pub(super) type Waiting = (Fill, oneshot::Sender<Committed>);
+
+pub(super) type Committed = Result<Arc<StoredResponse>, StoreRefusal>;
+
+impl Commits {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds one that waits. Says whether somebody must begin to write.
+    fn push(&self, waiting: Waiting) -> bool {
+        let mut queue = self.lock();
+        queue.waiting.push_back(waiting);
+        !std::mem::replace(&mut queue.is_written, true)
+    }
+
+    /// The next ones to write; none ends the turn.
+    fn next(&self) -> Option<Vec<Waiting>> {
+        let mut queue = self.lock();
+        let count = queue.waiting.len().min(TOGETHER_MAX);
+        queue.is_written = count > 0;
+        queue.is_written.then(|| queue.waiting.drain(..count).collect())
+    }
+}
+
+/// Whose turn it is to write.
+struct Turn {
+    shared: Arc<Shared>,
+    is_over: bool,
+}
+
+impl Turn {
+    fn write(mut self) {
+        while let Some(batch) = self.shared.commits.next() {
+            self.shared.commit_together(batch);
+        }
+        self.is_over = true;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        // The runtime ends before the turn began, or something panicked: those who wait are told so, by their senders.
+        let left = {
+            let mut queue = self.shared.commits.lock();
+            queue.is_written = false;
+            std::mem::take(&mut queue.waiting)
+        };
+        drop(left);
+    }
+}
+
+impl Shared {
+    /// Stores a short body together with others that have arrived.
+    pub(crate) async fn commit_soon(self: &Arc<Self>, fill: Fill) -> Committed {
+        let (done, committed) = oneshot::channel();
+        if self.commits.push((fill, done)) {
+            let turn = Turn { shared: Arc::clone(self), is_over: false };
+            drop(tokio::task::spawn_blocking(move || turn.write()));
+        }
+        committed.await.map_err(|_| StoreRefusal::Closing)?
+    }
+
+    /// Writes them all, makes them durable, makes each visible. Waits for the disk.
+    pub(super) fn commit_together(&self, batch: Vec<Waiting>) {
+        let mut written = Vec::with_capacity(batch.len());
+        for (fill, done) in batch {
+            match fill.write_short() {
+                Ok(ready) => written.push((ready, done)),
+                // Who waited may have left.
+                Err(refusal) => drop(done.send(Err(refusal))),
+            }
+        }
+        if written.len() >= FLUSH_ALL_FILES {
+            let result = self.files.disk.sync_all(&self.files.bodies);
+            for (ready, done) in written {
+                let again = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
+                let result = result.as_ref().map_err(|error| again(error).into());
+                drop(done.send(result.and_then(|&()| self.publish_ready(ready))));
+            }
+        } else {
+            for (ready, done) in written {
+                let result = self.files.disk.sync(ready.file()).map_err(StoreRefusal::from);
+                drop(done.send(result.and_then(|()| self.publish_ready(ready))));
+            }
+        }
+    }
+
+    fn publish_ready(&self, ready: ReadyToPublish) -> Committed {
+        let ReadyToPublish { key, written, ticket, reservation } = ready;
+        let stored = self.publish(&key, written, || ticket.is_invalidated())?;
+        drop(reservation); // its bytes are counted by the index from here on
+        Ok(stored)
+    }
+}
+
+/// The pieces of a file in their order, without empty ones.
+pub(super) fn pieces(front: Vec<u8>, body: Bytes, trailer: Vec<u8>) -> Vec<Bytes> {
+    [front.into(), body, trailer.into()].into_iter().filter(|piece: &Bytes| !piece.is_empty()).collect()
+}

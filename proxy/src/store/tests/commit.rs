@@ -1,0 +1,110 @@
+//! Short bodies that are stored together: all of them or those that can be, each durable before it is visible.
+
+use std::io::ErrorKind;
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::store::Operation;
+use crate::store::commit::FLUSH_ALL_FILES;
+
+fn url(at: usize) -> String {
+    format!("http://a.kz/{at}")
+}
+
+/// Stores so many short bodies together; `before` is called when all have arrived and none is written.
+async fn together(store: &Store, count: usize, before: impl AsyncFnOnce()) -> Vec<bool> {
+    let (mut batch, mut results) = (Vec::new(), Vec::new());
+    for at in 0..count {
+        let mut fill = store.begin(&key(&url(at)), head("\"1\""), Some(5_000), store.rules()).unwrap();
+        fill.append(body(5_000, at as u8)).await.unwrap();
+        let (done, result) = oneshot::channel();
+        batch.push((fill, done));
+        results.push(result);
+    }
+    before().await;
+    store.0.commit_together(batch);
+    futures_util::future::join_all(results).await.into_iter().map(|result| result.unwrap().is_ok()).collect()
+}
+
+async fn check(store: &Store, is_stored: &[bool], context: &str) {
+    for (at, &is_stored) in is_stored.iter().enumerate() {
+        let expected = is_stored.then(|| body(5_000, at as u8));
+        assert!(served(store, &url(at)).await == expected, "{context}: {at}");
+    }
+}
+
+#[tokio::test]
+async fn one_flush_makes_many_durable() {
+    for (count, flushes) in [(1, 1), (FLUSH_ALL_FILES - 1, FLUSH_ALL_FILES - 1), (FLUSH_ALL_FILES, 1), (40, 1)] {
+        let at = Box::new();
+        let store = at.open_ready();
+        // One more would fail.
+        at.faults.fail(Operation::Sync, flushes as u32, 1, ErrorKind::Other);
+        assert_eq!(together(&store, count, async || {}).await, vec![true; count]);
+        store.forget_memory();
+        check(&store, &vec![true; count], "from the disk").await;
+        assert_eq!((store.usage().responses, at.body_files().len()), (count as u64, count));
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_durable_is_not_visible() {
+    for count in [FLUSH_ALL_FILES - 1, FLUSH_ALL_FILES] {
+        let at = Box::new();
+        let store = at.open_ready();
+        at.faults.fail(Operation::Sync, 0, count as u32, ErrorKind::StorageFull);
+        assert_eq!(together(&store, count, async || {}).await, vec![false; count]);
+        check(&store, &vec![false; count], "not durable").await;
+        assert_eq!((store.usage().responses, at.body_files().len()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_stored_hinders_no_other() {
+    let at = Box::new();
+    let store = at.open_ready();
+    at.faults.fail(Operation::Write, 2, 1, ErrorKind::StorageFull);
+    let purge = async || assert_eq!(store.remove(&key(&url(5))).await, 0, "it has no file yet");
+    let stored = together(&store, 8, purge).await;
+    assert_eq!(stored, [true, true, false, true, true, false, true, true]);
+    check(&store, &stored, "one not written, one purged").await;
+}
+
+#[tokio::test]
+async fn the_power_may_go_while_many_are_stored() {
+    for operations in 0.. {
+        let at = Box::new();
+        let store = at.open_ready();
+        at.faults.cut_power_after(operations);
+        let stored = together(&store, 6, async || {}).await;
+        let is_over = !at.faults.is_power_cut();
+        drop(store);
+        at.faults.heal();
+        let store = at.open_ready();
+        check(&store, &stored, &format!("after {operations} operations")).await;
+        assert_eq!(store.verify(|_, _| {}).await.damaged, []);
+        if is_over {
+            assert!(operations > 12, "the work changes the disk that often at least");
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_that_arrive_at_once_are_stored() {
+    let at = Box::new();
+    let store = at.open_ready();
+    let fills: Vec<_> = (0..300)
+        .map(|at| {
+            let store = store.clone();
+            tokio::spawn(async move { fill(&store, &url(at), &body(5_000, at as u8)).await })
+        })
+        .collect();
+    for fill in fills {
+        fill.await.unwrap();
+    }
+    store.close().await;
+    let store = at.open_ready();
+    check(&store, &[true; 300], "after a restart").await;
+}
