@@ -95,7 +95,7 @@ async fn answer(
     let now = context.clock.now();
     match decide(&variants, presented, now) {
         Lookup::Reuse { index, is_fresh, .. } => {
-            Ok(reuse(context, asked, presented, &variants, (index, is_fresh)).await)
+            Ok(reuse(context, asked, presented, &variants, (index, is_fresh, now)).await)
         }
         lookup => Box::pin(answer_otherwise(context, asked, presented, variants, lookup, now, may_wait)).await,
     }
@@ -150,8 +150,8 @@ async fn answer_otherwise(
     // Somebody else may have filled it, or begun to, between our look and our lead.
     if stored.is_none() {
         let variants = in_memory(context, asked);
-        if let Lookup::Reuse { index, .. } = decide(&variants, presented, now) {
-            return Ok(reuse(context, asked, presented, &variants, (index, true)).await);
+        if let Lookup::Reuse { index, is_fresh, .. } = decide(&variants, presented, now) {
+            return Ok(reuse(context, asked, presented, &variants, (index, is_fresh, now)).await);
         }
         if let Some((assembly, lookup @ Lookup::Reuse { .. })) =
             combine::find(context, asked, presented, &variants, now).await

@@ -1,6 +1,7 @@
 //! Which device gets what at the https door, and what the door learns from devices that refuse.
 
 use rcgen::KeyPair;
+use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
