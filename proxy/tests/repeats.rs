@@ -8,18 +8,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bulaq::ca::{CertificateFile, CertificateName, Certificates};
 use bulaq::ledger::Period;
 use bulaq::request::purge::purge_url;
 use bulaq::store::PurgeMode;
 use bulaq_cache_policy::{CacheKey, SiteRule};
-use common::bulaq::{Bulaq, Hits, morning};
+use common::bulaq::{Bulaq, Hits, Manner, morning};
 use common::client::Client;
 use common::origin::{Origin, Seen, Step, response};
+use common::tls::Authority;
 use common::{allowlist, soon};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 const HOST: &str = "lesson.test";
 const SITE: &str = "[[site.rule]]\npath = \"/open/**\"\nanonymous = true\nfresh-min = \"1h\"\n";
@@ -61,17 +64,24 @@ fn film() -> String {
 /// Two boxes that differ in the memo alone.
 struct Pair {
     boxes: [(Bulaq, Origin); 2],
+    /// How they are spoken to over TLS, if that is how.
+    tls: Option<TlsConnector>,
 }
 
 impl Pair {
     async fn start() -> Self {
-        let one = async |hits| {
-            let origin = Origin::start(lesson).await;
-            let (folder, clock) = (Arc::new(tempfile::tempdir().unwrap()), bulaq::clock::Clock::held(morning()));
-            let list = allowlist(&[HOST], SITE);
-            (Bulaq::start_as(hits, folder, clock, list, &[HOST], origin.address, |_| {}, |_| {}), origin)
-        };
-        let pair = Self { boxes: [one(Hits::Repeated).await, one(Hits::Ordinary).await] };
+        Self::start_by(None).await
+    }
+
+    /// Two boxes that are spoken to, and speak to the origin, over TLS.
+    async fn start_over_tls() -> Self {
+        Self::start_by(Some(Authority::default())).await
+    }
+
+    async fn start_by(authority: Option<Authority>) -> Self {
+        let boxes =
+            [Self::one(Hits::Repeated, authority.as_ref()).await, Self::one(Hits::Ordinary, authority.as_ref()).await];
+        let pair = Self { boxes, tls: authority.map(|authority| authority.connector()) };
         for target in
             ["/empty", "/short", "/plain", "/status", "/languages", "/coded", "/cookies", "/long", "/a", "/end"]
         {
@@ -80,12 +90,38 @@ impl Pair {
         pair
     }
 
+    async fn one(hits: Hits, authority: Option<&Authority>) -> (Bulaq, Origin) {
+        let (folder, clock) = (Arc::new(tempfile::tempdir().unwrap()), bulaq::clock::Clock::held(morning()));
+        let list = allowlist(&[HOST], SITE);
+        let Some(authority) = authority else {
+            let manner = Manner { hits, certificates: Certificates::default() };
+            let origin = Origin::start(lesson).await;
+            return (Bulaq::start_as(manner, folder, clock, list, &[HOST], origin.address, |_| {}, |_| {}), origin);
+        };
+        let origin = Origin::start_tls(authority.acceptor(HOST, &["http/1.1"], |_| {}), lesson).await;
+        let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
+        authority.write_pair(HOST, &certificate, &key);
+        let names = vec![CertificateName::Host(common::name(HOST))];
+        let certificates = Certificates::new(&[CertificateFile { names, certificate, key }], None).unwrap();
+        let root = authority.write(&folder);
+        let bulaq = Bulaq::start_as(
+            Manner { hits, certificates },
+            folder,
+            clock,
+            list,
+            &[HOST],
+            origin.address,
+            |rooms| rooms.origin.extra_roots = [("portal".to_owned(), vec![root])].into(),
+            |doors| doors.https = vec![([127, 0, 0, 1], 0).into()],
+        );
+        (bulaq, origin)
+    }
+
     /// Asks until it is stored, and the memo has it.
     async fn knows(&self, target: &str) {
         for (bulaq, _) in &self.boxes {
-            let mut client = Client::connect(bulaq.http).await;
             for _ in 0..3 {
-                client.get(HOST, target, "").await;
+                self.conversation(bulaq, &[get(target, "Connection: keep-alive\r\n").as_bytes(), END.as_bytes()]).await;
                 bulaq.has_settled().await;
             }
         }
@@ -93,8 +129,8 @@ impl Pair {
 
     /// Says the same to both, in these parts; what they answered, which must be the same.
     async fn told(&self, parts: &[&[u8]]) -> String {
-        let [repeated, ordinary] = [&self.boxes[0].0, &self.boxes[1].0].map(|bulaq| conversation(bulaq, parts));
-        let (repeated, ordinary) = (repeated.await, ordinary.await);
+        let repeated = self.conversation(&self.boxes[0].0, parts).await;
+        let ordinary = self.conversation(&self.boxes[1].0, parts).await;
         assert_eq!(
             repeated,
             ordinary,
@@ -102,6 +138,21 @@ impl Pair {
             parts.iter().map(|part| String::from_utf8_lossy(part)).collect::<Vec<_>>()
         );
         repeated
+    }
+
+    /// Sends the parts and reads until the box ends the connection.
+    async fn conversation(&self, bulaq: &Bulaq, parts: &[&[u8]]) -> String {
+        let address = if self.tls.is_some() { bulaq.https.unwrap() } else { bulaq.http };
+        let stream = soon("a connection", TcpStream::connect(address)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let bytes = match &self.tls {
+            Some(tls) => {
+                let name = HOST.try_into().unwrap();
+                talk(soon("the handshake", tls.connect(name, stream)).await.unwrap(), parts).await
+            }
+            None => talk(stream, parts).await,
+        };
+        masked(&String::from_utf8_lossy(&bytes))
     }
 
     /// How many requests came to each stack.
@@ -126,15 +177,13 @@ impl Pair {
     }
 }
 
-/// Sends the parts, each once the one before was read, and reads until the box ends the connection.
-async fn conversation(bulaq: &Bulaq, parts: &[&[u8]]) -> String {
-    let mut stream = TcpStream::connect(bulaq.http).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    let (mut reader, mut writer) = stream.split();
+async fn talk(stream: impl AsyncRead + AsyncWrite, parts: &[&[u8]]) -> Vec<u8> {
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let writing = async {
         for part in parts {
             // A box that has refused reads nothing more.
             let _ = writer.write_all(part).await;
+            let _ = writer.flush().await;
             tokio::task::yield_now().await;
         }
     };
@@ -143,7 +192,7 @@ async fn conversation(bulaq: &Bulaq, parts: &[&[u8]]) -> String {
         let _ = reader.read_to_end(&mut bytes).await;
     };
     soon("the end of the conversation", async { tokio::join!(writing, reading) }).await;
-    masked(&String::from_utf8_lossy(&bytes))
+    bytes
 }
 
 /// Without the dates that hyper adds to what the box says by itself: its clock cannot be held.
@@ -459,4 +508,23 @@ async fn what_a_client_that_leaves_has_taken_is_counted() {
         }
     };
     soon("the receipt", gone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_answers_are_the_same_too() {
+    let pair = Pair::start_over_tls().await;
+    for target in ["/plain", "/status", "/long", "/film"] {
+        pair.knows(target).await;
+        let (usual, part) = (get(target, ""), get(target, "Range: bytes=5-99999\r\n"));
+        pair.told(&[(part.clone() + END).as_bytes()]).await;
+        let before = pair.reached();
+        let all = usual.repeat(3) + &part + &usual + &part + END;
+        pair.told(&[all.as_bytes()]).await;
+        let reached = [0, 1].map(|one| pair.reached()[one] - before[one]);
+        assert_eq!(reached, [1, 7], "{target}: all but the last are repeated");
+        let between = get(target, "If-None-Match: \"1\"\r\n");
+        pair.told(&[(usual.clone() + &between + &usual + END).as_bytes()]).await;
+        pair.told(&[&usual.as_bytes()[..30], &usual.as_bytes()[30..], usual.as_bytes(), END.as_bytes()]).await;
+    }
+    pair.accounts();
 }

@@ -40,12 +40,21 @@ pub enum Hits {
     Ordinary,
 }
 
+/// In what two boxes may differ that have the same list, origin and time.
+pub struct Manner {
+    pub hits: Hits,
+    /// What is shown to clients over TLS.
+    pub certificates: Certificates,
+}
+
 /// A running box. Its folder goes with it.
 pub struct Bulaq {
     /// The door for clients that believe it to be the site.
     pub http: SocketAddr,
     /// The door for clients that know it as their proxy.
     pub forward: SocketAddr,
+    /// The same as `http` with TLS, when there is one.
+    pub https: Option<SocketAddr>,
     pub clock: Clock,
     pub rooms: Rooms,
     /// How many requests have come to the stack.
@@ -100,13 +109,14 @@ impl Bulaq {
         alter: impl FnOnce(&mut RoomOptions),
         alter_doors: impl FnOnce(&mut IngressOptions),
     ) -> Self {
-        Self::start_as(Hits::Repeated, folder, clock, list, hosts, origin, alter, alter_doors)
+        let manner = Manner { hits: Hits::Repeated, certificates: Certificates::default() };
+        Self::start_as(manner, folder, clock, list, hosts, origin, alter, alter_doors)
     }
 
-    /// The same with a word on how hits are answered.
+    /// The same in another manner.
     #[allow(clippy::too_many_arguments, reason = "everything that can be said of a box")]
     pub fn start_as(
-        hits: Hits,
+        manner: Manner,
         folder: Arc<TempDir>,
         clock: Clock,
         list: Allowlist,
@@ -135,6 +145,7 @@ impl Bulaq {
         alter_doors(&mut doors);
         let bound = Ingress::bind(doors).unwrap();
         let (http, forward, shutdown) = (bound.http()[0], bound.forward()[0], Shutdown::new());
+        let https = bound.https().first().copied();
         let reached = Arc::<AtomicUsize>::default();
         let counted = {
             let (reached, stack) = (Arc::clone(&reached), rooms.stack.clone());
@@ -146,17 +157,17 @@ impl Bulaq {
         let gateway = GatewayOptions { domain: rooms.context.options.gateway.clone(), contact: None };
         let inside = Inside {
             stack: Gateway::new(gateway, Arc::clone(&rooms.context.allowlist), counted),
-            repeats: (hits == Hits::Repeated).then(|| rooms.repeats()),
+            repeats: (manner.hits == Hits::Repeated).then(|| rooms.repeats()),
             allowlist: Arc::clone(&rooms.context.allowlist),
             origin: rooms.context.origin.clone(),
-            certificates: Arc::new(Certificates::default()),
+            certificates: Arc::new(manner.certificates),
             trust: Arc::new(Trust::new(TrustOptions::default(), clock.clone())),
             doors: Arc::default(),
             shutdown: shutdown.clone(),
             on_tunnel: Arc::new(|_| {}),
         };
         let serving = tokio::spawn(async move { bound.serve(inside).await.unwrap() });
-        Self { http, forward, clock, rooms, reached, shutdown, serving, folder }
+        Self { http, forward, https, clock, rooms, reached, shutdown, serving, folder }
     }
 
     /// Asks it to stop, and goes on: what has begun may finish.
