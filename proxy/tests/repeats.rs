@@ -4,12 +4,13 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bulaq::ca::{CertificateFile, CertificateName, Certificates};
-use bulaq::ledger::Period;
+use bulaq::ledger::{Counts, Period};
 use bulaq::request::purge::purge_url;
 use bulaq::store::PurgeMode;
 use bulaq_cache_policy::{CacheKey, SiteRule};
@@ -176,16 +177,21 @@ impl Pair {
         [0, 1].map(|one| self.boxes[one].0.reached.load(Ordering::SeqCst))
     }
 
-    /// What the ledgers say and the origins were asked; the same of both.
+    /// How many requests the ledgers counted, with how much content, and what the origins were asked for; the same of
+    /// both. (Whether one that comes at the end of a fill is a hit or a follower is for the machine to say.)
     fn accounts(&self) -> String {
         let [repeated, ordinary] = [0, 1].map(|one| {
             let (bulaq, origin) = &self.boxes[one];
             let ledger = &bulaq.rooms.context.ledger;
-            let asked: Vec<_> = origin.seen().iter().map(|seen| seen.head.clone()).collect();
-            let mut all = ledger.totals(Period::day(ledger.today())).unwrap().all;
-            // Whether a follower comes before the end of a fill or after it is for the machine to say.
-            all.hit.add(&std::mem::take(&mut all.collapsed));
-            format!("{all:?} {asked:?}")
+            let all = ledger.totals(Period::day(ledger.today())).unwrap().all;
+            let columns = [all.hit, all.validated, all.stale, all.collapsed, all.origin, all.from_box];
+            let sum = |of: fn(&Counts) -> u64| columns.iter().map(of).sum::<u64>();
+            let asked: BTreeSet<_> = origin.seen().iter().map(|seen| seen.target().to_owned()).collect();
+            format!(
+                "{} requests, {} lan_bytes {asked:?}",
+                sum(|counts| counts.requests),
+                sum(|counts| counts.lan_bytes)
+            )
         });
         assert_eq!(repeated, ordinary);
         repeated
