@@ -86,3 +86,115 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Batched<I> {
         Pin::new(&mut *self.0.lock()).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+
+    use super::*;
+
+    /// A connection that counts what is written to it at once.
+    struct Counting(DuplexStream, Arc<AtomicUsize>);
+
+    impl AsyncRead for Counting {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Counting {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Pin::new(&mut self.0).poll_write(cx, buf)
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bufs: &[io::IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    async fn connected(pipe_bytes: usize) -> (client::TlsStream<DuplexStream>, TlsStream<Counting>, Arc<AtomicUsize>) {
+        let own = rcgen::generate_simple_self_signed(vec!["a.kz".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key)
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(own.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (theirs, ours) = duplex(pipe_bytes);
+        let writes = Arc::<AtomicUsize>::default();
+        let (acceptor, connector) = (TlsAcceptor::from(Arc::new(server)), TlsConnector::from(Arc::new(client)));
+        let (client, server) = tokio::join!(
+            connector.connect(ServerName::try_from("a.kz").unwrap(), theirs),
+            acceptor.accept(Counting(ours, Arc::clone(&writes))),
+        );
+        (client.unwrap(), server.unwrap(), writes)
+    }
+
+    #[tokio::test]
+    async fn what_is_written_in_a_turn_leaves_in_one_write() {
+        let (mut client, server, writes) = connected(1 << 20).await;
+        let (mut batched, departure) = batched(server);
+        let before = writes.load(Ordering::Relaxed);
+        for frame in 0..30 {
+            batched.write_all(&[frame; 1_000]).await.unwrap();
+            batched.flush().await.unwrap();
+        }
+        assert_eq!(writes.load(Ordering::Relaxed), before, "nothing leaves by itself");
+        poll_fn(|cx| departure.poll(cx)).await.unwrap();
+        assert_eq!(writes.load(Ordering::Relaxed), before + 1);
+        let mut seen = vec![0; 30_000];
+        client.read_exact(&mut seen).await.unwrap();
+        assert!(seen.chunks(1_000).zip(0..).all(|(chunk, frame)| chunk.iter().all(|&byte| byte == frame)));
+        poll_fn(|cx| departure.poll(cx)).await.unwrap();
+        assert_eq!(writes.load(Ordering::Relaxed), before + 1, "nothing is left");
+    }
+
+    #[tokio::test]
+    async fn more_than_fits_leaves_and_the_rest_with_the_end() {
+        let (mut client, server, _) = connected(1024).await;
+        let (mut batched, _departure) = batched(server);
+        let body: Vec<u8> = (0..300_000u32).map(|at| (at % 251) as u8).collect();
+        let sent = body.clone();
+        let sending = tokio::spawn(async move {
+            batched.write_all(&sent).await.unwrap();
+            batched.shutdown().await.unwrap();
+        });
+        let mut seen = Vec::new();
+        client.read_to_end(&mut seen).await.unwrap();
+        assert!(seen == body);
+        sending.await.unwrap();
+    }
+}
