@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::asked::Asked;
 use super::fill::Landed;
+use super::remembered::Remembered;
 use crate::clock::Clock;
 
 /// Doors into the map; a miss locks one of them for the time of a hash look-up.
@@ -37,18 +38,15 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(10);
 /// How long a key is known for parts that do not belong together: as long as somebody may sit before such a film and try again.
 const UNSTEADY_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// The most keys remembered, each with one of these two.
-const REMEMBERED_KEYS_MAX: u64 = 20_000;
-
 /// The requests that are on their way to origins, by cache key.
 pub struct Flights {
     shards: Vec<Mutex<HashMap<CacheKey, Vec<Flying>>>>,
     hasher: RandomState,
-    passing: Remembered<(CacheKey, HasCookies, AsksForPart)>,
-    resting: Remembered<CacheKey>,
+    passing: Remembered,
+    resting: Remembered,
     /// Keys of which parts did not belong together once, and those of which they did not again.
-    doubtful: Remembered<CacheKey>,
-    unsteady: Remembered<CacheKey>,
+    doubtful: Remembered,
+    unsteady: Remembered,
 }
 
 /// Whether a request is for a part: that a part may not be stored says nothing about the whole.
@@ -57,13 +55,6 @@ type AsksForPart = bool;
 /// Whether a request carries cookies by which a server may choose its answer. What is not storable for their owners may
 /// well be so for guests.
 type HasCookies = bool;
-
-/// Keys of which something was true a moment ago.
-struct Remembered<K> {
-    since: moka::sync::Cache<K, SystemTime>,
-    lasts: Duration,
-    clock: Clock,
-}
 
 #[derive(Debug)]
 struct Flying {
@@ -181,15 +172,15 @@ impl Flights {
 
     /// Remembers for a while that responses to such requests for this key are not storable.
     pub fn remember_pass(&self, request: &PresentedRequest<'_>, key: &CacheKey) {
-        self.passing.remember(passing_key(request, key));
+        self.passing.remember(&passing_key(request, key));
     }
 
     /// Forgets it again, as soon as a response was storable.
     pub fn forget_pass(&self, request: &PresentedRequest<'_>, key: &CacheKey) {
         for asks_for_part in [false, true] {
-            self.passing.forget(&(key.clone(), false, asks_for_part));
+            self.passing.forget(&(key, false, asks_for_part));
             if has_cookies(request) {
-                self.passing.forget(&(key.clone(), true, asks_for_part));
+                self.passing.forget(&(key, true, asks_for_part));
             }
         }
     }
@@ -197,7 +188,7 @@ impl Flights {
     /// Remembers that a further part of this key's response could not be joined to what is stored. A file may change once; one
     /// that does so again is served by machines that do not agree about it.
     pub fn did_not_join(&self, key: &CacheKey) {
-        if self.doubtful.holds(key) { self.unsteady.remember(key.clone()) } else { self.doubtful.remember(key.clone()) }
+        if self.doubtful.holds(key) { self.unsteady.remember(key) } else { self.doubtful.remember(key) }
     }
 
     /// Whether that happened again a moment ago: such a response is not stored in parts.
@@ -207,7 +198,7 @@ impl Flights {
 
     /// Remembers for a while that a refresh of this key failed, so that its readers don't each try the next one.
     pub fn rest(&self, key: &CacheKey) {
-        self.resting.remember(key.clone());
+        self.resting.remember(key);
     }
 
     /// Whether a refresh of this key failed a moment ago.
@@ -252,32 +243,12 @@ impl Flights {
     }
 }
 
-fn passing_key(request: &PresentedRequest<'_>, key: &CacheKey) -> (CacheKey, HasCookies, AsksForPart) {
-    (key.clone(), has_cookies(request), request.asks_for_range())
+fn passing_key<'k>(request: &PresentedRequest<'_>, key: &'k CacheKey) -> (&'k CacheKey, HasCookies, AsksForPart) {
+    (key, has_cookies(request), request.asks_for_range())
 }
 
 fn has_cookies(request: &PresentedRequest<'_>) -> HasCookies {
     request.cookies.may_decide_content() && !request.rule.anonymous
-}
-
-impl<K: std::hash::Hash + Eq + Send + Sync + 'static> Remembered<K> {
-    fn new(lasts: Duration, clock: Clock) -> Self {
-        Self { since: moka::sync::Cache::new(REMEMBERED_KEYS_MAX), lasts, clock }
-    }
-
-    fn remember(&self, key: K) {
-        self.since.insert(key, self.clock.now());
-    }
-
-    fn forget(&self, key: &K) {
-        self.since.invalidate(key);
-    }
-
-    /// A clock that stepped back ends it: to ask once too often is harmless.
-    fn holds(&self, key: &K) -> bool {
-        let since = self.since.get(key);
-        since.is_some_and(|since| self.clock.now().duration_since(since).is_ok_and(|passed| passed < self.lasts))
-    }
 }
 
 /// How many hold a flight's token besides its lead and its place in the map.

@@ -14,7 +14,6 @@ use bulaq_cache_policy::{
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
-use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
 use super::asked::Asked;
@@ -22,6 +21,7 @@ use super::collapse::Lead;
 use super::combine::{Arriving, Assembly, By, Landing, Wanted};
 use super::growing::{Growing, Pen, Reader};
 use super::refusal::Unusable;
+use super::waking::next_frame;
 use super::{Context, ForwardError, InterimSender, Way, combine};
 use crate::origin::{OriginBody, SecondTry, WanBytes};
 use crate::store::{Fill, StoreRefusal, StoredResponse};
@@ -427,7 +427,7 @@ impl Flight {
     /// The content, from the origin into the store and to those who read along. The lead is held until the store has
     /// it, so that nobody asks the origin again in between.
     async fn pump(self, mut body: OriginBody, mut fill: Option<Fill>, pen: Pen, is_paced: bool) {
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = next_frame(&mut body, pen.must_tell_at(), || pen.tell()).await {
             match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(chunk)) => {
                     if !push(&mut fill, &pen, chunk).await || is_paced && !pen.keep_pace().await {

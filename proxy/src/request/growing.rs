@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use super::waking::Waking;
 use crate::request::{BodyError, ForwardError};
 use crate::store::BodyFile;
 
@@ -34,8 +36,8 @@ pub struct Growing {
 }
 
 struct State {
-    /// The newest chunks; the first one begins at `window_start`.
-    window: VecDeque<Bytes>,
+    /// The newest chunks, each with where it begins; the first one begins at `window_start`.
+    window: VecDeque<(u64, Bytes)>,
     window_start: u64,
     /// How many bytes have arrived.
     end: u64,
@@ -48,6 +50,7 @@ struct State {
     /// Where each reader stands; looked at only when the file is lost or the pen is paced.
     readers: HashMap<u64, u64>,
     next_reader: u64,
+    waking: Waking,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +94,7 @@ impl Growing {
             is_paced: false,
             readers: HashMap::new(),
             next_reader: 0,
+            waking: Waking::default(),
         };
         let growing = Arc::new(Self { state: Mutex::new(state), changed: Notify::new() });
         (growing.clone(), Pen { growing })
@@ -125,7 +129,21 @@ impl Pen {
         let mut state = self.growing.lock();
         state.push(chunk);
         state.trim_to_window();
+        let tells = state.is_waking_due();
         drop(state);
+        if tells {
+            self.growing.changed.notify_waiters();
+        }
+    }
+
+    /// Until when a crowd must be told of what has arrived, by [`Pen::tell`]; none when it knows of all.
+    pub fn must_tell_at(&self) -> Option<Instant> {
+        self.growing.lock().waking.must_tell_at()
+    }
+
+    /// Wakes all who wait.
+    pub fn tell(&self) {
+        self.growing.lock().all_told();
         self.growing.changed.notify_waiters();
     }
 
@@ -137,6 +155,7 @@ impl Pen {
             let mut state = self.growing.lock();
             state.is_kept = false;
             state.push(chunk);
+            state.all_told();
         }
         self.growing.changed.notify_waiters();
         loop {
@@ -192,6 +211,7 @@ impl Pen {
         if matches!(state.ending, Ending::Open) {
             state.ending = ending;
         }
+        state.all_told();
         drop(state);
         self.growing.changed.notify_waiters();
     }
@@ -210,13 +230,23 @@ impl State {
     }
 
     fn push(&mut self, chunk: Bytes) {
+        let start = self.end;
         self.end += chunk.len() as u64;
-        self.window.push_back(chunk);
+        self.window.push_back((start, chunk));
+    }
+
+    /// Whether readers are to be woken for what has just arrived.
+    fn is_waking_due(&mut self) -> bool {
+        self.waking.is_due(self.end, self.readers.len())
+    }
+
+    fn all_told(&mut self) {
+        self.waking.all_told(self.end);
     }
 
     fn drop_oldest(&mut self) {
-        if let Some(oldest) = self.window.pop_front() {
-            self.window_start += oldest.len() as u64;
+        if let Some((start, oldest)) = self.window.pop_front() {
+            self.window_start = start + oldest.len() as u64;
         }
     }
 
@@ -230,7 +260,7 @@ impl State {
     fn trim_to_readers(&mut self) {
         let needed = self.readers.values().copied().min().unwrap_or(self.end);
         while self.end - self.window_start > WINDOW_BYTES
-            && self.window.front().is_some_and(|oldest| self.window_start + oldest.len() as u64 <= needed)
+            && self.window.front().is_some_and(|(start, oldest)| start + oldest.len() as u64 <= needed)
         {
             self.drop_oldest();
         }
@@ -246,15 +276,10 @@ impl State {
 
     /// The part of the window that begins at `position`, if it is there.
     fn window_at(&self, position: u64) -> Option<Bytes> {
-        let mut start = self.window_start;
-        for chunk in &self.window {
-            let end = start + chunk.len() as u64;
-            if position >= start && position < end {
-                return Some(chunk.slice(usize::try_from(position - start).ok()?..));
-            }
-            start = end;
-        }
-        None
+        let at = self.window.partition_point(|(start, _)| *start <= position).checked_sub(1)?;
+        let (start, chunk) = self.window.get(at)?;
+        let skip = usize::try_from(position - start).ok()?;
+        (skip < chunk.len()).then(|| chunk.slice(skip..))
     }
 }
 
@@ -281,37 +306,52 @@ impl Reader {
     /// # Errors
     /// When the origin failed, the file cannot be read, or this reader was too slow for a body that is not kept.
     pub async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        match self.look() {
+            Found::NotYet => {}
+            found => return self.take(found).await,
+        }
+        let growing = self.growing.clone();
         loop {
-            let growing = self.growing.clone();
             let mut changed = std::pin::pin!(growing.changed.notified());
             changed.as_mut().enable();
+            // What comes after this look wakes us.
             match self.look() {
-                Found::Chunk(chunk) => return Some(Ok(self.advance(chunk))),
-                Found::InFile(file, wanted) => {
-                    return Some(match file.read_at(self.position, wanted).await {
-                        Ok(chunk) if chunk.is_empty() => {
-                            Err(BodyError::Store(std::io::ErrorKind::UnexpectedEof.into()))
-                        }
-                        Ok(chunk) => Ok(self.advance(chunk)),
-                        Err(error) => Err(BodyError::Store(error)),
-                    });
-                }
-                Found::End => return None,
-                Found::Failed(error) => return Some(Err(error)),
                 Found::NotYet => changed.await,
+                found => return self.take(found).await,
             }
         }
     }
 
-    fn look(&self) -> Found {
+    async fn take(&mut self, found: Found) -> Option<Result<Bytes, BodyError>> {
+        match found {
+            Found::Chunk(chunk) => Some(Ok(chunk)),
+            Found::InFile(file, wanted) => Some(match file.read_at(self.position, wanted).await {
+                Ok(chunk) if chunk.is_empty() => Err(BodyError::Store(std::io::ErrorKind::UnexpectedEof.into())),
+                Ok(chunk) => Ok(self.advance(chunk)),
+                Err(error) => Err(BodyError::Store(error)),
+            }),
+            Found::Failed(error) => Some(Err(error)),
+            Found::End | Found::NotYet => None,
+        }
+    }
+
+    /// What there is at the position; a chunk of the window is taken.
+    fn look(&mut self) -> Found {
         if self.position >= self.limit {
             return Found::End;
         }
-        let state = self.growing.lock();
-        if !state.readers.contains_key(&self.id) {
-            return Found::Failed(BodyError::TooSlow);
-        }
-        if let Some(chunk) = state.window_at(self.position) {
+        let mut state = self.growing.lock();
+        let Some(noted) = state.readers.get(&self.id) else { return Found::Failed(BodyError::TooSlow) };
+        debug_assert_eq!(*noted, self.position, "noted whenever it moves");
+        if let Some(mut chunk) = state.window_at(self.position) {
+            chunk.truncate(usize::try_from(self.limit - self.position).unwrap_or(usize::MAX));
+            self.position += chunk.len() as u64;
+            state.readers.insert(self.id, self.position);
+            let pen_waits = state.does_pen_wait();
+            drop(state);
+            if pen_waits {
+                self.growing.changed.notify_waiters();
+            }
             return Found::Chunk(chunk);
         }
         if self.position < state.window_start {
@@ -365,6 +405,7 @@ impl Drop for Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::waking;
 
     async fn read_all(mut reader: Reader) -> Result<Vec<u8>, BodyError> {
         let mut all = Vec::new();
@@ -431,7 +472,7 @@ mod tests {
         let (growing, pen) = Growing::start(None);
         let idle: Vec<_> = (0..30).map(|_| growing.reader(0, u64::MAX).unwrap()).collect();
         let busy = tokio::spawn(read_all(growing.reader(0, u64::MAX).unwrap()));
-        let begun = tokio::time::Instant::now();
+        let begun = Instant::now();
         for _ in 0..5 {
             assert!(pen.push_unkept(Bytes::from(vec![7u8; 100_000])).await);
         }
@@ -452,6 +493,23 @@ mod tests {
         assert!(pace.await);
         drop((fast, slow));
         assert!(!pen.keep_pace().await, "nobody reads any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_is_told_of_all_that_has_arrived_by_a_moment_later() {
+        let (growing, pen) = Growing::start(None);
+        let mut crowd: Vec<_> = (0..waking::CROWD).map(|_| growing.reader(0, u64::MAX).unwrap()).collect();
+        pen.push_kept(Bytes::from_static(b"first"));
+        assert_eq!(crowd[0].next().await.unwrap().unwrap(), "first");
+        let mut next = Box::pin(crowd[0].next());
+        assert!(futures_util::poll!(&mut next).is_pending());
+        pen.push_kept(Bytes::from_static(b"second"));
+        assert!(pen.must_tell_at().is_some());
+        pen.tell();
+        assert!(pen.must_tell_at().is_none());
+        assert_eq!(next.await.unwrap().unwrap(), "second");
+        pen.complete();
+        assert!(crowd[0].next().await.is_none());
     }
 
     #[tokio::test]

@@ -27,7 +27,9 @@ pub mod interim;
 mod own;
 pub mod pass;
 pub mod purge;
+pub mod remembered;
 pub mod repeat;
+pub mod waking;
 
 // What is said of it.
 pub mod context;

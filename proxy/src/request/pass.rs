@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bulaq_cache_policy::{
-    CacheKey, Freshening, anonymise_response, freshen_by_head, invalidated, remove_hop_by_hop, speaks_for_all, storable,
+    CacheKey, Freshening, anonymise_response, freshen_by_head, invalidated, speaks_for_all, storable,
 };
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
@@ -111,9 +111,8 @@ pub fn hand_over(
     finish(for_the_client(asked, response), asked, account)
 }
 
-/// Takes off an origin's response what is not for the client.
+/// Takes off an origin's response what is not for the client. It came without the fields of its hop ([`crate::origin`]).
 fn for_the_client(asked: &Asked, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
-    remove_hop_by_hop(response.headers_mut());
     if asked.rule.anonymous {
         anonymise_response(response.headers_mut());
     }

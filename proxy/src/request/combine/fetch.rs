@@ -8,13 +8,13 @@ use bytes::{Buf, Bytes};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::BodyExt;
 
 use super::assembly::Assembly;
 use super::run::{End, Run};
 use crate::origin::OriginBody;
 use crate::request::asked::Asked;
 use crate::request::fill::{WanTally, keep_for_the_day};
+use crate::request::waking::next_frame;
 use crate::request::{Context, ForwardError, RequestBody, Way};
 use crate::store::BLOCK_BYTES;
 
@@ -152,7 +152,7 @@ impl Bringing<'_> {
     }
 
     async fn take(&self, mut body: OriginBody, response_end: u64, mut skip: u64) -> End {
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = next_frame(&mut body, self.run.must_tell_at(), || self.run.tell()).await {
             let mut data = match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(data)) => data,
                 Ok(Err(_trailers)) => continue,
@@ -188,6 +188,7 @@ impl Bringing<'_> {
         let arrived = self.run.arrived();
         let is_block_end = arrived == block_end || arrived == self.assembly.complete_length();
         if is_block_end {
+            self.run.tell(); // the store may take a while
             self.keep().await;
         }
         self.run.wait_for_readers().await && !(self.is_paced && is_block_end && !self.run.keep_pace().await)

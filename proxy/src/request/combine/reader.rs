@@ -195,15 +195,18 @@ impl Reader {
 
     async fn step(&mut self) -> Step {
         if let Some(follower) = &self.following {
-            let run = Arc::clone(&follower.run);
-            let mut changed = std::pin::pin!(run.changed());
-            // What comes after this look wakes us.
-            changed.as_mut().enable();
-            match run.look(follower, self.position, self.is_night()) {
+            let look = || follower.run.look(follower, self.position, self.is_night());
+            match look() {
                 Look::Chunk(chunk) => return Step::Chunk(chunk),
                 Look::Kept => {}
                 Look::NotYet => {
-                    changed.await;
+                    let run = Arc::clone(&follower.run);
+                    let mut changed = std::pin::pin!(run.changed());
+                    // What comes after this look wakes us.
+                    changed.as_mut().enable();
+                    if matches!(look(), Look::NotYet) {
+                        changed.await;
+                    }
                     return Step::Again;
                 }
                 Look::Elsewhere => self.following = None,

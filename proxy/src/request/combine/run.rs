@@ -12,8 +12,10 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::time::Instant;
 
 use crate::request::ForwardError;
+use crate::request::waking::Waking;
 use crate::store::BLOCK_BYTES;
 
 /// How far ahead of what has arrived a reader may want to begin and still wait for this run. Who wants to begin further
@@ -69,6 +71,7 @@ struct State {
     over: Option<End>,
     followers: HashMap<u64, u64>,
     next_follower: u64,
+    waking: Waking,
 }
 
 /// What a reader finds at its position.
@@ -109,6 +112,7 @@ impl Run {
             over: None,
             followers: HashMap::new(),
             next_follower: 0,
+            waking: Waking::default(),
         };
         Self { start, state: Mutex::new(state), changed: Notify::new(), moved: Notify::new() }
     }
@@ -227,7 +231,27 @@ impl Run {
     }
 
     pub(super) fn push(&self, bytes: Bytes) {
-        self.lock().push(self.start, bytes);
+        let mut state = self.lock();
+        state.push(self.start, bytes);
+        let (came, readers) = (state.arrived - self.start, state.followers.len());
+        let is_due = state.waking.is_due(came, readers);
+        drop(state);
+        if is_due {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// By when a crowd must be told of what has arrived, by [`Run::tell`]; none when it knows of all.
+    pub(super) fn must_tell_at(&self) -> Option<Instant> {
+        self.lock().waking.must_tell_at()
+    }
+
+    /// Wakes all who wait for what has arrived.
+    pub(super) fn tell(&self) {
+        let mut state = self.lock();
+        let came = state.arrived - self.start;
+        state.waking.all_told(came);
+        drop(state);
         self.changed.notify_waiters();
     }
 
