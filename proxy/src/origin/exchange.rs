@@ -139,11 +139,12 @@ impl Inner {
         let mut may_try_again = head.may_try_again && is_empty && is_safe;
         let mut connection = match self.pool.take(key).await {
             Some(connection) => connection,
-            None => match self.open_gated(permit, key).await {
+            // In a box, as whatever is not needed for each request.
+            None => match Box::pin(self.open_gated(permit, key)).await {
                 Err(ForwardError::ConnectionRefused { .. }) if may_try_again => {
                     may_try_again = false;
                     sleep(SECOND_TRY_AFTER).await;
-                    self.open_gated(permit, key).await?
+                    Box::pin(self.open_gated(permit, key)).await?
                 }
                 opened => opened?,
             },
@@ -165,10 +166,10 @@ impl Inner {
         };
         self.pool.forget(key, &connection);
         let mut connection = match connection.protocol() {
-            Protocol::Http1 => self.open(permit, key).await?,
-            Protocol::Http2 => self.open_gated(permit, key).await?,
+            Protocol::Http1 => Box::pin(self.open(permit, key)).await?,
+            Protocol::Http2 => Box::pin(self.open_gated(permit, key)).await?,
         };
-        match self.send_on(&mut connection, &key.host, head, content).await {
+        match Box::pin(self.send_on(&mut connection, &key.host, head, content)).await {
             Ok(response) => Ok((connection, response)),
             Err(unsent) => Err(unsent.error),
         }
@@ -194,7 +195,8 @@ impl Inner {
                 Ok(Answer { head, stream: None })
             }
             Protocol::Http2 => {
-                let (head, stream) = self.send_on_stream(connection, host, head, content).await?.into_parts();
+                let sent = Box::pin(self.send_on_stream(connection, host, head, content)).await;
+                let (head, stream) = sent?.into_parts();
                 Ok(Answer { head, stream: Some(stream) })
             }
         }

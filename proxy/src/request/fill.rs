@@ -151,7 +151,7 @@ pub async fn fly(
         && flight.conditional.is_some()
     {
         let _tally = flight.tally(response);
-        match flight.validated(response.headers(), request_time).await {
+        match Box::pin(flight.validated(response.headers(), request_time)).await {
             Confirmed::ForAll(landed) => return flight.lead.land(landed),
             Confirmed::ForLeader(stored, reason) => {
                 return flight.for_leader_alone(LeadersShare::Confirmed(stored), reason);
@@ -277,7 +277,7 @@ impl Flight {
         }
         let response = self.whole_of(response);
         match self.arriving(&response, request_time).await {
-            Some(Ok(arriving)) => self.in_parts(arriving, response, tally).await,
+            Some(Ok(arriving)) => Box::pin(self.in_parts(arriving, response, tally)).await,
             Some(Err(reason)) => self.for_leader_alone(LeadersShare::Response(Box::new(response), tally), reason),
             None => self.in_one(response, request_time, tally).await,
         }
@@ -301,7 +301,7 @@ impl Flight {
                 }
                 let is_paced = is_read && self.asked.arrival.way == Way::Night;
                 self.lead.land(Landed::Filling(Arc::new(filling)));
-                self.pump(response.into_body(), fill, pen, is_paced).await;
+                Box::pin(self.pump(response.into_body(), fill, pen, is_paced)).await;
                 drop(tally);
             }
             Err(reason) => self.for_leader_alone(LeadersShare::Response(Box::new(response), tally), reason),
@@ -341,10 +341,10 @@ impl Flight {
         let (context, asked) = (&self.context, &self.asked);
         let arriving = match (&self.wanted, response.status()) {
             (Some(Wanted { range, known }), StatusCode::PARTIAL_CONTENT) => {
-                Arriving::part(context, asked, (*range, known.as_ref()), response, request_time).await
+                Box::pin(Arriving::part(context, asked, (*range, known.as_ref()), response, request_time)).await
             }
-            (_, StatusCode::OK) => {
-                Ok(Arriving::whole(context, asked, (response, self.wanted.is_some()), request_time).await?)
+            (_, StatusCode::OK) if Arriving::is_long(response.headers()) => {
+                Ok(Box::pin(Arriving::whole(context, asked, (response, self.wanted.is_some()), request_time)).await?)
             }
             _ => return None,
         };

@@ -39,10 +39,10 @@ pub async fn pass(
         }
     }
     if asked.method == Method::HEAD {
-        freshen_stored(context, asked, &response, request_time).await;
+        Box::pin(freshen_stored(context, asked, &response, request_time)).await;
     }
     if asked.method == Method::POST && storable(&presented, response.status(), response.headers()).is_ok() {
-        return stored_for_own_uri(context, asked, response, request_time, account).await;
+        return Box::pin(stored_for_own_uri(context, asked, response, request_time, account)).await;
     }
     let tally = WanTally::of(context, asked, &response);
     Ok(hand_over(asked, response, tally, account))

@@ -112,8 +112,8 @@ async fn answer_otherwise(
     may_wait: bool,
 ) -> Result<Option<Response<ResponseBody>>, Refusal> {
     if let Some((assembly, lookup)) = combine::find(context, asked, presented, &variants, now).await {
-        return match from_incomplete(context, asked, presented, assembly, lookup, may_wait).await {
-            Err(Refusal::Forward(error)) => stale_whole(context, asked, presented, &variants, error).await,
+        return match Box::pin(from_incomplete(context, asked, presented, assembly, lookup, may_wait)).await {
+            Err(Refusal::Forward(error)) => Box::pin(stale_whole(context, asked, presented, &variants, error)).await,
             answer => answer,
         };
     }
@@ -141,7 +141,7 @@ async fn answer_otherwise(
     }
     let seeker = Seeker { asked, presented, heads: &heads_of(&variants), now };
     let lead = match place(context, &seeker, may_wait) {
-        Place::Follow(follow) => return follow_up(context, asked, presented, stored, follow, why).await,
+        Place::Follow(follow) => return Box::pin(follow_up(context, asked, presented, stored, follow, why)).await,
         Place::Lead(lead) => lead,
         // Alone it gains nothing by asking for more than it wants.
         Place::Alone(_) if wanted.is_some() => return pass_as_it_is(context, asked, why).await,
@@ -157,7 +157,7 @@ async fn answer_otherwise(
             combine::find(context, asked, presented, &variants, now).await
         {
             drop(lead);
-            return from_incomplete(context, asked, presented, assembly, lookup, may_wait).await;
+            return Box::pin(from_incomplete(context, asked, presented, assembly, lookup, may_wait)).await;
         }
     }
     ask_origin(context, asked, presented, Errand { stored, conditional, wanted }, lead, why).await
@@ -222,7 +222,7 @@ async fn pass_as_it_is(
     asked: &Arc<Asked>,
     why: ForwardReason,
 ) -> Result<Option<Response<ResponseBody>>, Refusal> {
-    pass::pass(context, asked, empty(), Account::forwarded(Source::Origin, why)).await.map(Some)
+    Box::pin(pass::pass(context, asked, empty(), Account::forwarded(Source::Origin, why))).await.map(Some)
 }
 
 /// Whether the origin may be asked for something that is stored in this request's place. A `HEAD` and `no-store` go to the
@@ -254,7 +254,7 @@ async fn ask_origin(
     let landed = match flight.until(wait(context, asked, presented, stored.as_ref(), follow)).await {
         Some(landed @ Landed::Stale(..)) => {
             drop(flight);
-            return without_content(context, asked, presented, landed, account).await;
+            return Box::pin(without_content(context, asked, presented, landed, account)).await;
         }
         landed => landed,
     };
@@ -265,7 +265,7 @@ async fn ask_origin(
             Ok(from_origin(context, asked, presented, filling, reader, account).await)
         }
         (Some(Landed::Parts(_)), Ok(LeadersShare::Parts(reader))) => {
-            combine::give(context, asked, presented, *reader, Account { is_stored: true, ..account }).await
+            Box::pin(combine::give(context, asked, presented, *reader, Account { is_stored: true, ..account })).await
         }
         (Some(Landed::NotShared(detail)), Ok(LeadersShare::Response(response, tally))) => {
             let account = Account { detail: Some(detail), ..account };
@@ -275,7 +275,7 @@ async fn ask_origin(
             // It is the answer to our range, not to the client's.
             match combine::cut(presented, &response) {
                 Some(cut) => Ok(Some(cut.of(pass::hand_over(asked, *response, tally, account)))),
-                None => pass::pass(context, asked, empty(), account).await.map(Some),
+                None => Box::pin(pass::pass(context, asked, empty(), account)).await.map(Some),
             }
         }
         (Some(Landed::NotShared(detail)), Ok(LeadersShare::Confirmed(stored))) => {
@@ -283,7 +283,7 @@ async fn ask_origin(
             let account = Account { source: Source::Validated, fwd_status, detail: Some(detail), ..account };
             Ok(from_store(context, asked, presented, (&stored, &in_memory(context, asked)), account).await)
         }
-        (Some(landed), _) => without_content(context, asked, presented, landed, account).await,
+        (Some(landed), _) => Box::pin(without_content(context, asked, presented, landed, account)).await,
         (None, _) => Err(Refusal::Overloaded), // the task was ended: the box is stopping
     }
 }
@@ -363,7 +363,7 @@ async fn without_content(
     account: Account,
 ) -> Result<Option<Response<ResponseBody>>, Refusal> {
     match landed {
-        Landed::Parts(landing) => combine::give_landed(context, asked, presented, landing, account).await,
+        Landed::Parts(landing) => Box::pin(combine::give_landed(context, asked, presented, landing, account)).await,
         Landed::Validated(stored) => {
             let source = if account.is_collapsed { Source::Collapsed } else { Source::Validated };
             let fwd_status = Some(StatusCode::NOT_MODIFIED);

@@ -36,6 +36,11 @@ pub struct Arriving {
 }
 
 impl Arriving {
+    /// Whether a 200 is long enough to be stored in parts.
+    pub fn is_long(headers: &HeaderMap) -> bool {
+        content_length(headers).is_some_and(|length| length >= WHOLE_BYTES_MIN)
+    }
+
     /// A 200 that is stored in parts, perhaps although a part was asked for; none when it is short, may not be stored, or a part of it could not be told from a part
     /// of another.
     pub async fn whole(

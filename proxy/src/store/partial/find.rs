@@ -22,7 +22,8 @@ impl Store {
             return found;
         }
         let (shared, key) = (Arc::clone(&self.0), key.clone());
-        self.0.files.run_blocking(move || shared.load_incomplete(&key, rules, &restore)).await.unwrap_or_default()
+        let load = self.0.files.run_blocking(move || shared.load_incomplete(&key, rules, &restore));
+        Box::pin(load).await.unwrap_or_default()
     }
 }
 
