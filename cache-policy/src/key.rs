@@ -1,6 +1,7 @@
 //! The primary cache key: the target URI in one canonical spelling. RFC 9111 §2; RFC 9110 §4.2.3.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::Uri;
 
@@ -10,9 +11,9 @@ use crate::site_rule::SiteRule;
 ///
 /// Scheme and host in lower case, a default port and user information left out, an empty path as `/`. The rest of
 /// the path and the query stay exactly as they came: only the origin knows what it tells apart. Query parameters that
-/// the operator's rule calls not selecting are left out.
+/// the operator's rule calls not selecting are left out. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CacheKey(String);
+pub struct CacheKey(Arc<str>);
 
 impl CacheKey {
     /// The key of an absolute target URI under a rule; `None` when it names no scheme or no host.
@@ -36,7 +37,7 @@ impl CacheKey {
         if let Some(query) = target.query() {
             push_query(&mut key, query, rule);
         }
-        Some(Self(key))
+        Some(Self(key.into()))
     }
 
     /// The canonical URI.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use bulaq_allowlist::HostName;
@@ -52,6 +53,8 @@ pub(super) struct Connection {
     pub(super) keep_alive: Option<Duration>,
     /// How long a packet takes there and back, as seen when connecting.
     round_trip: Duration,
+    /// The thread that opened it, whose runtime watches its socket.
+    pub(super) opened_by: ThreadId,
 }
 
 enum Sender {
@@ -108,7 +111,7 @@ impl Connection {
     }
 
     fn new(sender: Sender, round_trip: Duration) -> Self {
-        Self { sender, is_reused: false, keep_alive: None, round_trip }
+        Self { sender, is_reused: false, keep_alive: None, round_trip, opened_by: thread::current().id() }
     }
 
     pub(super) fn protocol(&self) -> Protocol {

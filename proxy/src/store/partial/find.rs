@@ -30,6 +30,9 @@ impl Store {
 impl Shared {
     /// All of a URL, when they are open and their heads are of these rules.
     fn find_open(self: &Arc<Self>, key: &CacheKey, rules: Rules) -> Option<Vec<Arc<Incomplete>>> {
+        if self.parts.is_empty() {
+            return Some(Vec::new());
+        }
         let open = self.parts.open_of(UrlKey::of(key.as_str()), self.now_ms())?;
         let found = open.into_iter().filter(|part| *part.url == *key.as_str()).map(|part| {
             // One that is whole and could not be published is tried again, on a thread that may wait.

@@ -86,6 +86,11 @@ impl Parts {
         self.lock().within(prefix).map(|(key, entry)| entry.name(*key)).collect()
     }
 
+    /// Whether nothing at all is stored in part.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().entries.is_empty()
+    }
+
     /// Those of a URL that are open, when all of them are; `None` when the disk must be asked for one.
     pub(crate) fn open_of(&self, url: UrlKey, now_ms: u64) -> Option<Vec<Used>> {
         let mut inner = self.lock();
