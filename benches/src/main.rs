@@ -10,10 +10,12 @@ mod client;
 mod content;
 mod crowd;
 mod cut;
+mod document;
 mod handshakes;
 mod hellos;
 mod origin;
 mod peers;
+mod profile;
 mod report;
 mod seek;
 mod tls;
@@ -51,6 +53,10 @@ enum Question {
     Hellos(hellos::Options),
     /// The box beside nginx, Squid, Varnish, Traffic Server and HAProxy.
     Peers(peers::Options),
+    /// Where the time of a hit goes, by `perf`.
+    Profile(profile::Options),
+    /// Makes docs/performance.md from what `peers` and `profile` wrote.
+    Document(document::Options),
 }
 
 /// Ended because a target was missed.
@@ -75,6 +81,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let report = match &arguments.question {
         // It divides the cores before there is a thread.
         Question::Peers(options) => return compare(arguments, options),
+        Question::Profile(options) => return sample(arguments, options),
+        Question::Document(options) => return document::make(options).map(|()| ExitCode::SUCCESS),
         Question::Crowd(options) => runtime()?.block_on(crowd::measure(&program()?, options)),
         Question::Seek(options) => runtime()?.block_on(seek::measure(&program()?, options)),
         Question::Cut(options) => runtime()?.block_on(cut::measure(&program()?, options)),
@@ -97,6 +105,13 @@ fn compare(arguments: &Arguments, options: &peers::Options) -> anyhow::Result<Ex
         (true, true) => ExitCode::from(MISSED),
         (true, false) => ExitCode::SUCCESS,
     })
+}
+
+fn sample(arguments: &Arguments, options: &profile::Options) -> anyhow::Result<ExitCode> {
+    let profile = profile::measure(&arguments.bulaq.clone().map_or_else(boxed::release_build, Ok)?, options)?;
+    print!("{profile}");
+    write(arguments, &format!("{:#}\n", serde_json::to_value(&profile)?))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn write(arguments: &Arguments, json: &str) -> anyhow::Result<()> {

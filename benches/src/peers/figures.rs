@@ -129,7 +129,8 @@ impl Figure {
         self.values.get(contender).and_then(|values| median(values))
     }
 
-    fn is_better(&self, one: f64, other: f64) -> bool {
+    /// Whether one value is better than the other.
+    pub(crate) fn is_better(&self, one: f64, other: f64) -> bool {
         match self.better {
             Better::Less => one < other,
             Better::More => one > other,

@@ -6,7 +6,7 @@
 //! time, which a busy machine changes least; then requests a second and latencies. All is compared with the better of two
 //! nginx. A machine that is too noisy gets no verdict.
 
-mod cases;
+pub(crate) mod cases;
 mod contenders;
 mod figures;
 mod load;
@@ -17,8 +17,10 @@ mod running;
 mod table;
 mod world;
 
+pub(crate) use cases::Scene;
 pub(crate) use contenders::{BUDGET, Contender};
-pub(crate) use run::{Options, measure};
+pub(crate) use figures::{Better, CaseFigures, Comparison, Figure, Target, Verdict, spread};
+pub(crate) use run::{Options, commit, measure};
 pub(crate) use running::{Running, cpu_s};
 pub(crate) use table::of_all as verdict;
 pub(crate) use world::World;

@@ -141,7 +141,7 @@ fn fail(case: &dyn Case, contender: Contender, error: &anyhow::Error, failures: 
 }
 
 /// What was built, as far as the folder tells.
-fn commit() -> String {
+pub(crate) fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success());
         output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())

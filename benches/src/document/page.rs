@@ -1,0 +1,407 @@
+//! The page itself.
+
+use std::fmt::Write as _;
+
+use anyhow::ensure;
+
+use super::losses::Losses;
+use crate::peers::{CaseFigures, Comparison, Contender, Figure, Target, Verdict, spread};
+use crate::profile::Profile;
+
+/// The figures of one row, with its case.
+struct Row<'a> {
+    case: &'a CaseFigures,
+    figure: &'a Figure,
+}
+
+impl Row<'_> {
+    fn name(&self) -> String {
+        format!("{}: {}", self.case.name, self.figure.name)
+    }
+}
+
+/// The whole page.
+///
+/// # Errors
+/// When a missed target has no explanation, or one explains what does not exist.
+pub(super) fn of(comparison: &Comparison, profile: &Profile, losses: &Losses) -> anyhow::Result<String> {
+    let rows: Vec<Row<'_>> =
+        comparison.cases.iter().flat_map(|case| case.figures.iter().map(move |figure| Row { case, figure })).collect();
+    for (case, figure) in losses.all() {
+        let is_there = rows.iter().any(|row| row.case.name == case && row.figure.name == figure);
+        ensure!(is_there, "losses.toml explains `{case}: {figure}`, which is not among the results");
+    }
+    let mut page = String::from(
+        "<!-- Made by `bulaq-benches document` from benches/results/: change those, or the program, not this page. -->\n\
+         # How fast it is\n\n",
+    );
+    page += &summary(comparison, &rows);
+    page += &targets(&rows, comparison.noise.is_quiet);
+    page += &lost(&rows, losses, comparison.noise.is_quiet)?;
+    page += &hit_path(profile);
+    page += &all_figures(comparison);
+    page += &how(comparison);
+    Ok(page)
+}
+
+fn summary(comparison: &Comparison, rows: &[Row<'_>]) -> String {
+    let count = |verdict| rows.iter().filter(|row| row.figure.verdict() == verdict).count();
+    let (met, missed) = (count(Verdict::Met), count(Verdict::Missed));
+    let mut text = format!(
+        "Bulaq beside what a school would install instead, in one run on one machine ({}, commit {}). Processor time comes \
+         first: it is what a small box has least of, and what a busy machine changes least. **Ratios are to the better of two \
+         nginx in the same round, and above 1 is always better than nginx.**\n\n",
+        comparison.date, comparison.commit
+    );
+    if !comparison.noise.is_quiet {
+        let _ = writeln!(
+            text,
+            "**The machine was too noisy for a verdict: {}.** The figures are what was measured, and no more.\n",
+            comparison.noise.why
+        );
+        return text;
+    }
+    let _ = writeln!(text, "Of {} targets {met} are met.", met + missed);
+    let names: Vec<String> = rows
+        .iter()
+        .filter(|row| row.figure.verdict() == Verdict::Missed)
+        .map(|row| format!("*{}*", row.name()))
+        .collect();
+    if !names.is_empty() {
+        let _ = writeln!(text, "Missed: {}; [why](#what-we-lose-and-why).", names.join(", "));
+    }
+    text.push('\n');
+    text
+}
+
+/// Rows with a target, ours beside nginx's and the best of the others'.
+fn targets(rows: &[Row<'_>], is_quiet: bool) -> String {
+    let mut text = String::from(
+        "## Against the targets\n\n| case | figure | Bulaq | nginx, the better | ratio | best of the others | target | |\n\
+         | --- | --- | ---: | ---: | ---: | ---: | --- | --- |\n",
+    );
+    for row in rows.iter().filter(|row| row.figure.target.is_some() || row.figure.is_ahead_of_others) {
+        let (figure, ours) = (row.figure, Contender::Bulaq.name());
+        let cell = |name: Option<&str>| name.and_then(|name| figure.median(name)).map_or_else(|| "-".to_owned(), shown);
+        let ratio = figure.ratio_to_nginx(ours).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let best = best_of_others(figure);
+        let others = best.map_or_else(|| "-".to_owned(), |(name, value)| format!("{} ({name})", shown(value)));
+        let verdict = match figure.verdict() {
+            _ if !is_quiet => "no verdict",
+            Verdict::Met => "met",
+            Verdict::Missed => "**missed**",
+            Verdict::Open => "open",
+        };
+        let _ = writeln!(
+            text,
+            "| {} | {}, {} | {} | {} | {ratio} | {others} | {} | {verdict} |",
+            row.case.name,
+            figure.name,
+            figure.unit,
+            cell(Some(ours)),
+            cell(figure.better_nginx()),
+            wanted(figure),
+        );
+    }
+    text.push('\n');
+    text
+}
+
+/// The best of those who are neither Bulaq nor nginx.
+fn best_of_others(figure: &Figure) -> Option<(&str, f64)> {
+    let is_other = |name: &str| name != Contender::Bulaq.name() && !name.starts_with(Contender::Nginx.name());
+    let others = figure.values.keys().map(String::as_str).filter(|name| is_other(name));
+    let medians = others.filter_map(|name| Some((name, figure.median(name)?)));
+    medians.reduce(|best, other| if figure.is_better(other.1, best.1) { other } else { best })
+}
+
+fn wanted(figure: &Figure) -> String {
+    let mut wanted: Vec<String> = Vec::new();
+    match figure.target {
+        Some(Target::RatioToNginxMin(least)) => wanted.push(format!("ratio ≥ {least}")),
+        Some(Target::AtMost(most)) => wanted.push(format!("≤ {}", shown(most))),
+        Some(Target::AtLeast(least)) => wanted.push(format!("≥ {}", shown(least))),
+        Some(Target::AboveNginxMax(more)) => wanted.push(format!("≤ nginx + {}", shown(more))),
+        None => (),
+    }
+    if figure.is_ahead_of_others {
+        wanted.push("ahead of all others".to_owned());
+    }
+    wanted.join(", ")
+}
+
+/// Missed targets with their explanation, and where somebody else is ahead.
+fn lost(rows: &[Row<'_>], losses: &Losses, is_quiet: bool) -> anyhow::Result<String> {
+    let mut text = String::from("## What we lose, and why\n\n");
+    let missed: Vec<&Row<'_>> = rows.iter().filter(|row| is_quiet && row.figure.verdict() == Verdict::Missed).collect();
+    let unexplained: Vec<String> = missed
+        .iter()
+        .filter(|row| losses.why(&row.case.name, &row.figure.name).is_none())
+        .map(|row| format!("`{}`", row.name()))
+        .collect();
+    ensure!(unexplained.is_empty(), "missed without an explanation in losses.toml: {}", unexplained.join(", "));
+    for row in &missed {
+        let why = losses.why(&row.case.name, &row.figure.name).unwrap_or_default();
+        let _ = writeln!(text, "**{}** ({}; {}). {why}\n", row.name(), reached(row.figure), wanted(row.figure));
+    }
+    if is_quiet && missed.is_empty() {
+        text.push_str("No target was missed.\n\n");
+    }
+    let behind: Vec<String> = rows.iter().filter(|row| row.figure.is_main).filter_map(|row| ahead_of_us(row)).collect();
+    if !behind.is_empty() {
+        text.push_str("Somebody is ahead of us, whatever the targets say, in the figure that the case is about:\n\n");
+        for line in behind {
+            let _ = writeln!(text, "- {line}");
+        }
+        text.push('\n');
+    }
+    let others = rows.iter().filter(|row| !missed.iter().any(|other| other.name() == row.name()));
+    for row in others {
+        if let Some(why) = losses.why(&row.case.name, &row.figure.name) {
+            let _ = writeln!(text, "**{}** ({}). {why}\n", row.name(), reached(row.figure));
+        }
+    }
+    Ok(text)
+}
+
+fn reached(figure: &Figure) -> String {
+    let ours = Contender::Bulaq.name();
+    let median = figure.median(ours).map_or_else(|| "no figure".to_owned(), shown);
+    match figure.ratio_to_nginx(ours) {
+        Some(ratio) => format!("{median} {}, ratio {ratio:.2}", figure.unit),
+        None => format!("{median} {}", figure.unit),
+    }
+}
+
+/// Who is ahead of us in this row, with by how much.
+fn ahead_of_us(row: &Row<'_>) -> Option<String> {
+    let figure = row.figure;
+    let ours = figure.median(Contender::Bulaq.name())?;
+    let medians = figure.values.keys().filter_map(|name| Some((name, figure.median(name)?)));
+    let ahead: Vec<String> = medians
+        .filter(|&(_, value)| figure.is_better(value, ours))
+        .map(|(name, value)| format!("{name} {}", shown(value)))
+        .collect();
+    (!ahead.is_empty())
+        .then(|| format!("{}: {} against our {} {}", row.name(), ahead.join(", "), shown(ours), figure.unit))
+}
+
+fn hit_path(profile: &Profile) -> String {
+    let mut text = format!(
+        "## Where a hit's time goes\n\nThe box under load, its stacks sampled 499 times a second of its processor time \
+         (commit {}). A sample is the time of the innermost code that has an owner: generic code of the standard library \
+         belongs to whoever uses it, and a call into the system to what was asked of it, all that the system does for it over \
+         the loopback interface included.\n\n",
+        profile.commit
+    );
+    for case in &profile.cases {
+        let _ = writeln!(text, "**{}**: {}; {} samples.\n", case.name, case.what, case.samples);
+        text.push_str("| part | % of the time |\n| --- | ---: |\n");
+        for share in &case.shares {
+            let _ = writeln!(text, "| {} | {:.1} |", share.part, share.percent);
+        }
+        text.push('\n');
+    }
+    if let Some(last) = profile.cases.last() {
+        let _ = writeln!(
+            text,
+            "The stacks of `{}` as a [flame graph]({FLAME}): blue is the system, orange is ours, yellow are libraries; names \
+             and shares show when pointed at.\n\n![flame graph]({FLAME})\n",
+            last.name
+        );
+    }
+    text
+}
+
+/// The flame graph, in the page's folder.
+const FLAME: &str = "performance-flame.svg";
+
+fn all_figures(comparison: &Comparison) -> String {
+    let mut text = String::from(
+        "## All figures\n\nMedians of the rounds; in brackets the ratio to the better nginx, the median of the rounds' ratios; \
+         then half of how far the rounds are apart.\n",
+    );
+    let names: Vec<&str> = comparison.contenders.iter().map(|contender| contender.name.as_str()).collect();
+    for case in &comparison.cases {
+        let _ = writeln!(text, "\n### {}\n\n{}\n", case.name, sentence(&case.what));
+        let _ = writeln!(text, "| figure | {} |", names.join(" | "));
+        let _ = writeln!(text, "| --- |{}", " ---: |".repeat(names.len()));
+        for figure in &case.figures {
+            let cells: Vec<String> = names.iter().map(|name| cell(figure, name)).collect();
+            let better = if figure.better == crate::peers::Better::Less { "less" } else { "more" };
+            let _ = writeln!(text, "| {}, {} ({better} is better) | {} |", figure.name, figure.unit, cells.join(" | "));
+        }
+        for (name, why) in &case.failures {
+            let _ = writeln!(text, "\n{name} has no figures here: {}.", why.lines().next().unwrap_or_default());
+        }
+    }
+    text.push('\n');
+    text
+}
+
+fn cell(figure: &Figure, name: &str) -> String {
+    let Some(median) = figure.median(name) else { return "-".to_owned() };
+    let mut cell = shown(median);
+    if let Some(ratio) = figure.ratio_to_nginx(name).filter(|ratio| ratio.is_finite()) {
+        let _ = write!(cell, " ({ratio:.2})");
+    }
+    if let Some(apart) = figure.values.get(name).filter(|values| values.len() > 1).and_then(|values| spread(values)) {
+        let _ = write!(cell, " ±{:.0} %", apart * 50.0);
+    }
+    cell
+}
+
+fn how(comparison: &Comparison) -> String {
+    let (machine, noise) = (&comparison.machine, &comparison.noise);
+    let mut text = String::from("## How it was taken\n\n");
+    let _ = writeln!(
+        text,
+        "{}, {} cores, {} GiB, Linux {}, {}. A contender has one core to itself; load and origin have the others; all speak over \
+         the loopback interface, whose segments are 64 KiB. {} rounds of {} s for steady load, forwards and backwards in \
+         turns; a case that takes minutes has fewer. Bodies are compared byte for byte, and a hit is one only if the origin was \
+         not asked. Latencies of `small-rate` are an open loop's, from when a request was due.\n",
+        machine.cpu,
+        machine.cores,
+        machine.memory_gib,
+        machine.kernel,
+        machine.system,
+        comparison.rounds,
+        comparison.seconds
+    );
+    let _ = writeln!(
+        text,
+        "Other programs used {:.2} cores in the median turn and {:.2} at most; {} of {} turns were disturbed; the rounds of \
+         the median figure are {:.0} % apart. Read differences below that as none.\n",
+        noise.others_cores_median,
+        noise.others_cores_most,
+        noise.turns_disturbed,
+        noise.turns,
+        noise.spread_median * 100.0
+    );
+    text.push_str("| contender | version | |\n| --- | --- | --- |\n");
+    for contender in &comparison.contenders {
+        let _ = writeln!(text, "| {} | {} | {} |", contender.name, contender.version, contender.note);
+    }
+    text.push('\n');
+    match comparison.missing.as_slice() {
+        [] => text.push_str("All contenders took part.\n"),
+        missing => {
+            let _ = writeln!(text, "Not installed, and so not compared: {}.", missing.join(", "));
+        }
+    }
+    text.push_str(
+        "\nTo measure it yourself, see [the measurements](../benches/README.md): `cargo run --release -p bulaq-benches -- peers`.\n",
+    );
+    text
+}
+
+fn sentence(what: &str) -> String {
+    let mut letters = what.chars();
+    let first: String = letters.next().map(|letter| letter.to_uppercase().collect()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
+}
+
+/// A number with as many digits as say something.
+fn shown(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1_000.0 => bulaq_benches::counts::grouped(value.round() as u64),
+        size if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 0.1 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two cases: one target met, one missed.
+    fn comparison(is_quiet: bool) -> Comparison {
+        let text = r#"{
+            "commit": "0123abc", "date": "Sun, 22 Nov 2026 10:10:00 GMT", "rounds": 3, "seconds": 2.0,
+            "machine": {"cpu": "Some CPU", "cores": 2, "memory_gib": 4.0, "kernel": "6.1", "system": "Debian"},
+            "noise": {"turns": 30, "others_cores_median": 0.01, "others_cores_most": 0.2, "turns_disturbed": 1,
+                      "spread_median": 0.05, "is_quiet": QUIET, "why": "a storm"},
+            "contenders": [{"name": "nginx", "version": "1.22", "note": "stock"},
+                           {"name": "haproxy", "version": "2.6", "note": "memory"},
+                           {"name": "bulaq", "version": "0.1", "note": "ours"}],
+            "missing": ["squid"],
+            "cases": [
+              {"name": "tiny-hit", "what": "hits of 1 KiB", "failures": {}, "figures": [
+                {"name": "processor time", "unit": "CPU s", "better": "less", "is_main": true,
+                 "values": {"nginx": [1.0, 1.0, 1.2], "haproxy": [1.25, 1.25, 1.25], "bulaq": [0.5, 0.5, 0.6]},
+                 "target": {"ratio_to_nginx_min": 0.95}}]},
+              {"name": "large-full", "what": "64 MiB whole", "failures": {"haproxy": "no ranges\nat all"}, "figures": [
+                {"name": "bytes", "unit": "GB per CPU s", "better": "more", "is_main": true,
+                 "values": {"nginx": [10.0, 10.0, 10.0], "bulaq": [5.0, 5.0, 5.0]},
+                 "target": {"ratio_to_nginx_min": 0.8}, "is_ahead_of_others": true},
+                {"name": "rate", "unit": "requests/s", "better": "more", "is_main": false,
+                 "values": {"nginx": [12345.6], "bulaq": [0.004]}, "target": null}]}]}"#;
+        serde_json::from_str(&text.replace("QUIET", &is_quiet.to_string())).unwrap()
+    }
+
+    fn profile() -> Profile {
+        let share = r#"{"part": "ours: store", "percent": 12.34}"#;
+        let text = format!(
+            r#"{{"commit": "c", "cases": [{{"name": "mixed-hit", "what": "w", "samples": 9, "shares": [{share}]}}]}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    const WHY: &str = "[large-full]\nbytes = \"It copies each byte.\"\n";
+
+    #[test]
+    fn the_page_has_every_figure_and_what_was_lost() {
+        let page = of(&comparison(true), &profile(), &Losses::parse(WHY).unwrap()).unwrap();
+        for part in [
+            "Of 2 targets 1 are met.\nMissed: *large-full: bytes*",
+            "| tiny-hit | processor time, CPU s | 0.50 | 1 | 2.00 | 1.25 (haproxy) | ratio ≥ 0.95 | met |",
+            "| large-full | bytes, GB per CPU s | 5 | 10 | 0.50 | - | ratio ≥ 0.8, ahead of all others | **missed** |",
+            "**large-full: bytes** (5 GB per CPU s, ratio 0.50; ratio ≥ 0.8, ahead of all others). It copies each byte.",
+            "- large-full: bytes: nginx 10 against our 5 GB per CPU s",
+            "| ours: store | 12.3 |",
+            "![flame graph](performance-flame.svg)",
+            "### tiny-hit\n\nHits of 1 KiB.\n",
+            "| figure | nginx | haproxy | bulaq |",
+            "| rate, requests/s (more is better) | 12,346 (1.00) | - | 0.004 (0.00) |",
+            "haproxy has no figures here: no ranges.",
+            "| haproxy | 2.6 | memory |",
+            "Not installed, and so not compared: squid.",
+        ] {
+            assert!(page.contains(part), "{part}\n---\n{page}");
+        }
+    }
+
+    #[test]
+    fn a_missed_target_wants_an_explanation() {
+        let nothing = Losses::default();
+        let error = of(&comparison(true), &profile(), &nothing).unwrap_err().to_string();
+        assert!(error.contains("`large-full: bytes`") && !error.contains("tiny-hit"), "{error}");
+        let wrong = Losses::parse("[large-full]\nbyte = \"x\"\n").unwrap();
+        let error = of(&comparison(true), &profile(), &wrong).unwrap_err().to_string();
+        assert!(error.contains("not among the results"), "{error}");
+    }
+
+    #[test]
+    fn a_noisy_run_gets_no_verdict() {
+        let page = of(&comparison(false), &profile(), &Losses::default()).unwrap();
+        assert!(page.contains("too noisy for a verdict: a storm") && page.contains("| no verdict |"), "{page}");
+        assert!(!page.contains("**missed**") && !page.contains("| met |"), "{page}");
+    }
+
+    #[test]
+    fn numbers_have_as_many_digits_as_say_something() {
+        for (value, text) in [
+            (12_345.6, "12,346"),
+            (123.4, "123"),
+            (12.34, "12.3"),
+            (1.234, "1.23"),
+            (0.0123, "0.012"),
+            (3.0, "3"),
+            (0.0, "0"),
+        ] {
+            assert_eq!(shown(value), text);
+        }
+    }
+}
