@@ -1,11 +1,12 @@
 //! What the cache does under a class, measured from outside: the built box, an origin of our own, clients over sockets.
 //!
-//! `cargo run --release -p bulaq-benches -- crowd|seek|cut|handshakes|hellos|peers [--bulaq PROGRAM] [--json FILE]` prints a table with targets and
+//! `cargo run --release -p bulaq-benches -- crowd|seek|cut|handshakes|hellos|churn|peers [--bulaq PROGRAM] [--json FILE]` prints a table with targets and
 //! exits with 1 when one is missed. All content is made from a seed, so every byte that a client gets is compared.
 //! `--release` builds the measuring program; the box is `target/release/bulaq` unless `--bulaq` names another, and has
 //! to be built before.
 
 mod boxed;
+mod churn;
 mod client;
 mod content;
 mod crowd;
@@ -51,6 +52,8 @@ enum Question {
     Handshakes(handshakes::Options),
     /// Garbage and slow first messages at the https door while others come in.
     Hellos(hellos::Options),
+    /// A day's churn in ten minutes: does the box grow?
+    Churn(churn::Options),
     /// The box beside nginx, Squid, Varnish, Traffic Server and HAProxy.
     Peers(peers::Options),
     /// Where the time of a hit goes, by `perf`.
@@ -83,6 +86,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Question::Peers(options) => return compare(arguments, options),
         Question::Profile(options) => return sample(arguments, options),
         Question::Document(options) => return document::make(options).map(|()| ExitCode::SUCCESS),
+        Question::Churn(options) => churn::measure(&program()?, options),
         Question::Crowd(options) => runtime()?.block_on(crowd::measure(&program()?, options)),
         Question::Seek(options) => runtime()?.block_on(seek::measure(&program()?, options)),
         Question::Cut(options) => runtime()?.block_on(cut::measure(&program()?, options)),

@@ -14,13 +14,17 @@ mod noise;
 mod origin;
 mod run;
 mod running;
+mod site;
 mod table;
+mod visitor;
 mod world;
 
 pub(crate) use cases::Scene;
-pub(crate) use contenders::{BUDGET, Contender};
+pub(crate) use contenders::{BUDGET, Budget, Contender, Home};
 pub(crate) use figures::{Better, CaseFigures, Comparison, Figure, Target, Verdict, spread};
+pub(crate) use origin::content_of;
 pub(crate) use run::{Options, commit, measure};
 pub(crate) use running::{Running, cpu_s};
 pub(crate) use table::of_all as verdict;
+pub(crate) use visitor::{Visitor, body_of};
 pub(crate) use world::World;

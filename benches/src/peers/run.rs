@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 
-use super::cases::{self, Case, Scene, Turns};
+use super::cases::{self, Case, Scene, Sizes, Turns};
 use super::contenders::{self, Contender};
 use super::figures::{CaseFigures, Comparison, Figure, Installed, Machine};
 use super::noise::Listener;
@@ -28,6 +28,12 @@ pub(crate) struct Options {
     /// How long a turn with steady load takes.
     #[arg(long, default_value_t = 2.0)]
     seconds: f64,
+    /// How many objects of 4 KiB a full store has, for the cases memory and restart.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=4_000_000))]
+    objects: u32,
+    /// How long the school morning takes, in seconds; a short one is only a trial.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=600))]
+    morning: u64,
 }
 
 /// Measures, and tells each case as it is done.
@@ -35,7 +41,8 @@ pub(crate) struct Options {
 /// # Errors
 /// When a case is unknown, or nobody is installed. What a contender can't do is no error: it is in the figures.
 pub(crate) fn measure(bulaq: &Path, options: &Options) -> anyhow::Result<Comparison> {
-    let cases = chosen(&options.cases)?;
+    let cases =
+        chosen(&options.cases, &Sizes { objects: options.objects, morning: Duration::from_secs(options.morning) })?;
     let bulaq = &bulaq.canonicalize().unwrap_or_else(|_| bulaq.to_owned());
     let wished = if options.contenders.is_empty() { contenders::ALL.to_vec() } else { options.contenders.clone() };
     let (mut present, mut installed, mut missing) = (Vec::new(), Vec::new(), Vec::new());
@@ -59,7 +66,7 @@ pub(crate) fn measure(bulaq: &Path, options: &Options) -> anyhow::Result<Compari
     if !world.cores().are_divided() {
         eprintln!("there is one core: contender, load and origin share it, and requests a second say little");
     }
-    let scene = Scene { world: &world, seconds: options.seconds };
+    let scene = Scene { world: &world, seconds: options.seconds, objects: options.objects };
     let mut listener = Listener::default();
     let mut found = Vec::new();
     for case in &cases {
@@ -80,8 +87,8 @@ pub(crate) fn measure(bulaq: &Path, options: &Options) -> anyhow::Result<Compari
     })
 }
 
-fn chosen(names: &[String]) -> anyhow::Result<Vec<Box<dyn Case>>> {
-    let all = cases::all();
+fn chosen(names: &[String], sizes: &Sizes) -> anyhow::Result<Vec<Box<dyn Case>>> {
+    let all = cases::all(sizes);
     if let Some(unknown) = names.iter().find(|name| all.iter().all(|case| case.name() != name.as_str())) {
         let known: Vec<&str> = all.iter().map(|case| case.name()).collect();
         bail!("there is no case {unknown}; there are {}", known.join(", "));

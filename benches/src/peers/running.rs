@@ -246,6 +246,14 @@ pub(crate) fn cpu_s(process: u32) -> anyhow::Result<f64> {
     Ok(counted_s.max(exact_ns as f64 / 1e9))
 }
 
+/// Processor time of all children of this program that have ended, and of those below them, in seconds.
+pub(super) fn children_cpu_s() -> anyhow::Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(')').context("an unknown form of /proc/PID/stat")?;
+    let ticks = fields.split_whitespace().skip(13).take(2).map(str::parse::<f64>);
+    Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_S)
+}
+
 /// Memory of a process: its own and its share of what it shares.
 fn resident_bytes(process: u32) -> anyhow::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;

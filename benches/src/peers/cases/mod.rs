@@ -1,12 +1,24 @@
 //! The cases, each a question that every contender answers in turns.
 
+mod crowd;
 mod handshakes;
 mod hits;
+mod idle;
 mod large;
+mod memory;
 mod mixed;
+mod morning;
 mod pass;
+mod prefetch;
+mod restart;
+mod splice;
 mod steady;
+mod story;
+mod tails;
 mod zipf;
+
+use std::rc::Rc;
+use std::time::Duration;
 
 use super::contenders::{BUDGET, Budget, Contender, Home};
 use super::figures::Figure;
@@ -50,6 +62,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) world: &'a World,
     /// How long a turn with steady load takes.
     pub(crate) seconds: f64,
+    /// How many objects a full store has.
+    pub(crate) objects: u32,
 }
 
 impl Scene<'_> {
@@ -70,8 +84,18 @@ impl Scene<'_> {
     }
 }
 
+/// What may be chosen on the command line about cases.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    /// How many objects a full store has.
+    pub(crate) objects: u32,
+    /// How long the school morning takes.
+    pub(crate) morning: Duration,
+}
+
 /// All cases, in the order of the table.
-pub(crate) fn all() -> Vec<Box<dyn Case>> {
+pub(crate) fn all(sizes: &Sizes) -> Vec<Box<dyn Case>> {
+    let stores = Rc::new(memory::FullStores::default());
     vec![
         Box::new(hits::TINY),
         Box::new(hits::SMALL),
@@ -87,5 +111,13 @@ pub(crate) fn all() -> Vec<Box<dyn Case>> {
         Box::new(handshakes::RESUMED),
         Box::new(pass::PassDistinct),
         Box::new(pass::PassOne),
+        Box::new(crowd::Crowd),
+        Box::new(memory::Memory(Rc::clone(&stores))),
+        Box::new(restart::Restart { stores, objects: sizes.objects }),
+        Box::new(idle::Idle),
+        Box::new(morning::Morning { length: sizes.morning }),
+        Box::new(splice::Splice),
+        Box::new(prefetch::Prefetch),
+        Box::new(tails::Tails),
     ]
 }

@@ -6,6 +6,7 @@
 mod bulaq;
 mod haproxy;
 mod nginx;
+mod passing;
 mod squid;
 mod trafficserver;
 mod varnish;
@@ -163,19 +164,46 @@ impl Contender {
     /// # Errors
     /// When files can't be written, or what it needs to begin with can't be made.
     pub(crate) fn settle(self, world: &World, budget: Budget) -> anyhow::Result<Home> {
+        self.settle_by(world, budget, |site| match self {
+            Self::Nginx => nginx::settle(site, "on"),
+            Self::NginxNodelay => nginx::settle(site, "off"),
+            Self::Squid => squid::settle(site),
+            Self::Varnish => varnish::settle(site),
+            Self::Trafficserver => trafficserver::settle(site),
+            Self::Haproxy => haproxy::settle(site),
+            Self::Bulaq => bulaq::settle(site),
+        })
+    }
+
+    /// As one that passes TLS through untouched.
+    ///
+    /// # Errors
+    /// As with [`Contender::settle`], and when it can't do that.
+    pub(crate) fn settle_passing(self, world: &World) -> anyhow::Result<Home> {
+        self.settle_by(world, BUDGET, |site| passing::settle(self, site))
+    }
+
+    /// The box with a portal that its nights fetch.
+    ///
+    /// # Errors
+    /// As with [`Contender::settle`], and when it has no nights.
+    pub(crate) fn settle_with_portal(self, world: &World, budget: Budget, portal: SocketAddr) -> anyhow::Result<Home> {
+        self.settle_by(world, budget, |site| match self {
+            Self::Bulaq => bulaq::settle_with_portal(site, portal),
+            _ => bail!("it has no nights"),
+        })
+    }
+
+    fn settle_by(
+        self,
+        world: &World,
+        budget: Budget,
+        write: impl FnOnce(&Site<'_>) -> anyhow::Result<Vec<Program>>,
+    ) -> anyhow::Result<Home> {
         let folder = tempfile::Builder::new().prefix(self.name()).tempdir_in(world.folder())?;
         readable(folder.path())?;
         let site = Site { folder: folder.path(), http: free_address()?, https: free_address()?, budget, world };
-        let programs = match self {
-            Self::Nginx => nginx::settle(&site, "on"),
-            Self::NginxNodelay => nginx::settle(&site, "off"),
-            Self::Squid => squid::settle(&site),
-            Self::Varnish => varnish::settle(&site),
-            Self::Trafficserver => trafficserver::settle(&site),
-            Self::Haproxy => haproxy::settle(&site),
-            Self::Bulaq => bulaq::settle(&site),
-        };
-        let programs = programs.with_context(|| format!("{} can't be set up", self.name()))?;
+        let programs = write(&site).with_context(|| format!("{} can't be set up", self.name()))?;
         let (http, https) = (site.http, site.https);
         Ok(Home { contender: self, folder, http, https, programs })
     }
@@ -304,6 +332,17 @@ impl Home {
     pub(crate) fn spawn(&self, world: &World) -> anyhow::Result<Running> {
         let commands = self.programs.iter().map(|program| program.command(self.folder.path())).collect();
         Running::spawn(commands, self.http, self.https, world.cores())
+    }
+
+    /// Starts a night of the box that runs here; it ends when the night is over.
+    ///
+    /// # Errors
+    /// When there is no such program.
+    pub(crate) fn night(&self, world: &World) -> anyhow::Result<std::process::Child> {
+        let mut command = Program::new(world.bulaq(), &["prefetch"]).command(self.folder.path());
+        command.stderr(Stdio::null());
+        let night = world.cores().on_the_contenders(|| command.spawn())?;
+        night.context("the night can't be started")
     }
 
     /// Where it keeps what it stores.
