@@ -19,7 +19,7 @@ mod table;
 mod visitor;
 mod world;
 
-pub(crate) use cases::Scene;
+pub(crate) use cases::{Scene, Sizes};
 pub(crate) use contenders::{BUDGET, Budget, Contender, Home};
 pub(crate) use figures::{Better, CaseFigures, Comparison, Figure, Target, Verdict, spread};
 pub(crate) use origin::content_of;

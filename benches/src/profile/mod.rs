@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::peers::{Contender, Scene, World, cases, commit};
+use crate::peers::{Contender, Scene, Sizes, World, cases, commit};
 pub(crate) use shares::Share;
 
 #[derive(Args)]
@@ -49,9 +49,10 @@ pub(crate) struct CaseProfile {
 /// When `perf` is missing or must not sample, or a case is unknown.
 pub(crate) fn measure(bulaq: &Path, options: &Options) -> anyhow::Result<Profile> {
     record::look_for_perf()?;
-    let all = cases::all();
+    let sizes = Sizes::default();
+    let all = cases::all(&sizes);
     let world = World::new(bulaq.canonicalize().unwrap_or_else(|_| bulaq.to_owned()))?;
-    let scene = Scene { world: &world, seconds: 1.0 };
+    let scene = Scene { world: &world, seconds: 1.0, objects: sizes.objects };
     let mut profile = Profile { commit: commit(), cases: Vec::new() };
     for (at, name) in options.cases.iter().enumerate() {
         let Some(case) = all.iter().find(|case| case.name() == name.as_str()) else {

@@ -93,6 +93,12 @@ pub(crate) struct Sizes {
     pub(crate) morning: Duration,
 }
 
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { objects: 100_000, morning: Duration::from_secs(60) }
+    }
+}
+
 /// All cases, in the order of the table.
 pub(crate) fn all(sizes: &Sizes) -> Vec<Box<dyn Case>> {
     let stores = Rc::new(memory::FullStores::default());
