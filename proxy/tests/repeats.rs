@@ -346,7 +346,6 @@ async fn whatever_stands_between_two_repeated_answers_is_answered_as_ever() {
         get("/private", "Cookie: a=1\r\n"),
         format!("\r\n{}", get("/plain", "")),
         format!("\r\n\r\n{}", get("/plain", "")),
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
         "POST /posted HTTP/1.1\r\nHost: lesson.test\r\nContent-Length: 3\r\n\r\nabc".to_owned(),
         "\0\0\0".to_owned(),
     ];
@@ -355,6 +354,9 @@ async fn whatever_stands_between_two_repeated_answers_is_answered_as_ever() {
         pair.told_again(&[format!("{usual}{usual}{between}{usual}{usual}{END}").as_bytes()]).await;
         pair.told_again(&[between.as_bytes(), usual.as_bytes(), usual.as_bytes(), END.as_bytes()]).await;
     }
+    // At the beginning of a connection this is HTTP/2, whose frames come in no certain order.
+    let usual = get("/plain", "");
+    pair.told_again(&[format!("{usual}{usual}PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{usual}").as_bytes()]).await;
     for (bulaq, _) in &pair.boxes {
         bulaq.has_settled().await;
     }
