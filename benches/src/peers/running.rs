@@ -30,6 +30,9 @@ const STOP_WAIT: Duration = Duration::from_secs(60);
 /// How often it is looked whether something has come about.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
+/// How often it is tried to remove a folder.
+const REMOVALS_MAX: u32 = 100;
+
 /// What a shell tells of a program that was interrupted.
 const INTERRUPTED: i32 = 130;
 
@@ -76,7 +79,12 @@ async fn end_on_signal() -> std::io::Result<()> {
         kill_tree(child);
     }
     for folder in &remains.folders {
-        let _gone = fs::remove_dir_all(folder);
+        // The main thread may be putting something there; without the folder it can't any more.
+        for _ in 0..REMOVALS_MAX {
+            if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
+                break;
+            }
+        }
     }
     std::process::exit(INTERRUPTED)
 }

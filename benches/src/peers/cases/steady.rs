@@ -15,8 +15,8 @@ use crate::peers::running::{Running, cpu_s as cpu_s_of};
 /// Clients of most cases, each with a connection of its own.
 pub(super) const CLIENTS: usize = 64;
 
-/// Clients that fill a store.
-const FILLING_CLIENTS: usize = 8;
+/// Clients that fill a store: many, for nginx's sake, whose answers of more than 64 KiB may each stall for 40 ms.
+const FILLING_CLIENTS: usize = 64;
 
 /// A store is asked for everything so often at most, until nothing reaches the origin any more: some write in the
 /// background, and some keep only what was asked for twice.
@@ -130,7 +130,7 @@ pub(super) fn wanted(path: &str) -> Option<Wanted> {
 /// # Errors
 /// When a byte is wrong, or something never becomes a hit.
 pub(super) fn fill(scene: &Scene<'_>, clients: &Clients, paths: &Paths) -> anyhow::Result<()> {
-    // One answer at a time on few connections, whatever is spoken later.
+    // One answer at a time on a connection, whatever is spoken later.
     let speech = match &clients.speech {
         Speech::Http2OverTls(config, _) => Speech::Http2OverTls(config.clone(), 1),
         other => other.clone(),

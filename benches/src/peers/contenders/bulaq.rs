@@ -6,7 +6,7 @@ use super::{Program, Site};
 use crate::peers::site as portal;
 
 /// One site, whose TLS ends here.
-const ALLOWLIST: &str = "[[site]]\nname = \"lessons\"\nhosts = [\"{{host}}\"]\ntls = \"terminate\"\n";
+const ALLOWLIST: &str = "[[site]]\nname = \"lessons\"\nhosts = [\"{{host}}\", \"*.{{host}}\"]\ntls = \"terminate\"\n";
 
 /// A site that a night fetches as fast as it may.
 const PORTAL: &str =

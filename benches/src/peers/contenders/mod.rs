@@ -49,6 +49,12 @@ pub(crate) const ALL: [Contender; 7] = [
     Contender::Bulaq,
 ];
 
+/// What a contender says, in its folder.
+const SAID: &str = "said.log";
+
+/// How much of what a contender said is told when it does not start.
+const SAID_BYTES_MAX: usize = 2_000;
+
 /// What each may use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
@@ -77,6 +83,10 @@ impl Program {
     pub(crate) fn command(&self, folder: &Path) -> Command {
         let mut command = Command::new(&self.name);
         command.args(&self.arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
+        // What it says is told only when it fails.
+        if let Ok(said) = fs::OpenOptions::new().create(true).append(true).open(folder.join(SAID)) {
+            command.stderr(said);
+        }
         command.env_remove("BULAQ_CONFIG").env_remove("RUST_LOG");
         command
     }
@@ -306,7 +316,7 @@ fn give(folder: &Path, user: &str) -> anyhow::Result<()> {
 
 /// Runs a program that prepares something, to its end.
 fn prepare(program: &str, arguments: &[&str], folder: &Path) -> anyhow::Result<()> {
-    let output = Program::new(program, arguments).command(folder).output();
+    let output = Program::new(program, arguments).command(folder).stderr(Stdio::piped()).output();
     let output = output.with_context(|| format!("{program} is missing"))?;
     if !output.status.success() {
         bail!("{program} says: {}", String::from_utf8_lossy(&output.stderr).trim());
@@ -321,7 +331,11 @@ impl Home {
     /// When it ends or does not answer.
     pub(crate) fn start(&self, world: &World) -> anyhow::Result<Running> {
         let mut running = self.spawn(world)?;
-        running.wait_until_it_serves().with_context(|| format!("{} does not start", self.contender.name()))?;
+        running.wait_until_it_serves().with_context(|| {
+            let said = fs::read(self.folder.path().join(SAID)).unwrap_or_default();
+            let last = &said[said.len().saturating_sub(SAID_BYTES_MAX)..];
+            format!("{} does not start; it says: {}", self.contender.name(), String::from_utf8_lossy(last).trim())
+        })?;
         Ok(running)
     }
 
