@@ -1,7 +1,9 @@
 //! The responses in memory: heads and short bodies, weighed in bytes. A hit here touches no disk and no index.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
 use bulaq_cache_policy::CacheKey;
 use moka::sync::Cache;
 
@@ -14,14 +16,18 @@ pub struct Rules(u64);
 
 /// What is kept in memory, most used first.
 pub(crate) struct Memory {
-    cache: Cache<CacheKey, Remembered>,
+    cache: Cache<CacheKey, Arc<Remembered>>,
     /// Counts how often the operator's rules have changed.
     rules: AtomicU64,
 }
 
-#[derive(Clone)]
+/// A place in the cache. The cache drops what it has taken out only when no thread can be looking at it any more, which it
+/// counts together with the index's engine: while that writes, and on a box at rest, what a night of fills had pushed out
+/// stayed for as long as that (548 MB after 14,000 fills of 4 KiB, with 8 MiB configured). So a place is emptied at once.
 struct Remembered {
-    variants: Variants,
+    variants: ArcSwapOption<Variants>,
+    /// What it weighed when it was put.
+    bytes: u32,
     /// The rules that their heads are of.
     rules: Rules,
 }
@@ -31,16 +37,15 @@ impl Memory {
         let cache = Cache::builder()
             .name("store")
             .max_capacity(bytes_max)
-            .weigher(|key: &CacheKey, remembered: &Remembered| {
-                let bytes: usize = remembered.variants.iter().map(|stored| stored.memory_bytes()).sum();
-                u32::try_from(bytes + key.as_str().len()).unwrap_or(u32::MAX)
-            })
+            .weigher(|_: &CacheKey, remembered: &Arc<Remembered>| remembered.bytes)
+            .eviction_listener(|_, remembered, _| remembered.variants.store(None))
             .build();
         Self { cache, rules: AtomicU64::new(0) }
     }
 
     pub(crate) fn get(&self, key: &CacheKey) -> Option<Variants> {
-        self.cache.get(key).filter(|remembered| remembered.rules == self.rules()).map(|remembered| remembered.variants)
+        let remembered = self.cache.get(key).filter(|remembered| remembered.rules == self.rules())?;
+        remembered.variants.load().as_deref().cloned()
     }
 
     /// Puts all variants of a URL, their heads being of `rules`; none, or heads of other rules than those of now, remove it.
@@ -48,7 +53,10 @@ impl Memory {
         if variants.is_empty() || rules != self.rules() {
             self.cache.invalidate(key);
         } else {
-            self.cache.insert(key.clone(), Remembered { variants, rules });
+            let bytes: usize = variants.iter().map(|stored| stored.memory_bytes()).sum();
+            let bytes = u32::try_from(bytes + key.as_str().len()).unwrap_or(u32::MAX);
+            let variants = ArcSwapOption::from_pointee(variants);
+            self.cache.insert(key.clone(), Arc::new(Remembered { variants, bytes, rules }));
         }
     }
 

@@ -437,3 +437,19 @@ async fn a_head_that_is_cut_while_it_is_written_leaves_the_old_one() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_memory_lets_go_is_gone_at_once() {
+    let at = Box::new();
+    let store = at.open_ready();
+    let url = "http://a.kz/";
+    for way in ["replaced", "removed"] {
+        let stored = Arc::downgrade(&fill(&store, url, &body(3_000, 1)).await);
+        assert!(find(&store, url).await.len() == 1 && stored.strong_count() > 0);
+        match way {
+            "replaced" => drop(fill(&store, url, &body(3_000, 2)).await),
+            _ => drop(store.remove(&key(url)).await),
+        }
+        assert_eq!(stored.strong_count(), 0, "{way}");
+    }
+}
