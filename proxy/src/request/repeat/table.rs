@@ -118,3 +118,60 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bulaq_cache_policy::SiteRule;
+    use http::{HeaderMap, HeaderValue, Response};
+    use http_body_util::{BodyExt, Empty};
+
+    use super::*;
+    use crate::request::{ResponseBody, Source, Way};
+
+    fn entry(key: String, head_bytes: usize, variants: &Arc<[Arc<StoredResponse>]>) -> Entry {
+        let mut fields = HeaderMap::new();
+        for name in ["date", "age"] {
+            fields.insert(name, HeaderValue::from_static("1"));
+        }
+        fields.insert("content-length", HeaderValue::from_static("1"));
+        fields.insert("x", HeaderValue::try_from("x".repeat(head_bytes)).unwrap());
+        let mut response = Response::new(ResponseBody::new(Empty::new().map_err(|never| match never {})));
+        *response.headers_mut() = fields;
+        let (way, source) = (Way::Reverse, Source::Hit);
+        let (site, is_zero_rated, lan_bytes, wan_bytes) = (None, true, 0, 0);
+        let receipt = Receipt { site, is_zero_rated, way, source, status: 200, reason: "hit", lan_bytes, wan_bytes };
+        let cache_key = CacheKey::new(&"http://a.kz/".parse().unwrap(), &SiteRule::default()).unwrap();
+        let head = Head::of(&response, false).unwrap();
+        Entry::new(key.into_bytes().into(), cache_key, (Arc::downgrade(variants), 0, 1), head, receipt)
+    }
+
+    fn kept(table: &Table) -> usize {
+        table.slots.iter().filter(|slot| slot.load().is_some()).count()
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_answers_and_so_many_bytes() {
+        let stored: Arc<[Arc<StoredResponse>]> = Arc::from([]);
+        for head_bytes in [1, 4_000] {
+            let table = Table::default();
+            for n in 0..2 * SLOTS {
+                table.put(entry(n.to_string(), head_bytes, &stored));
+                assert!(table.bytes.load(Ordering::Relaxed) <= BYTES_MAX);
+            }
+            let bytes: usize = table.slots.iter().map(|slot| slot.load().as_ref().map_or(0, |it| it.bytes())).sum();
+            assert_eq!(bytes, table.bytes.load(Ordering::Relaxed));
+            assert!((SLOTS / 8..=SLOTS).contains(&kept(&table)), "{head_bytes}: {}", kept(&table));
+        }
+    }
+
+    #[test]
+    fn an_answer_is_found_by_all_of_its_key_until_another_takes_its_place() {
+        let table = Table::default();
+        let stored: Arc<[Arc<StoredResponse>]> = Arc::from([]);
+        table.put(entry("a".to_owned(), 1, &stored));
+        assert!(table.find(b"a").is_some() && table.find(b"b").is_none() && table.find(b"").is_none());
+        table.put(entry("a".to_owned(), 99, &stored));
+        assert_eq!(kept(&table), 1);
+        assert!(table.find(b"a").unwrap().head.bytes() > 99);
+    }
+}
