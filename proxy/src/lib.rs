@@ -41,5 +41,6 @@ pub mod fuzzing; // what must hold for any bytes from the wire; not in the progr
 #[doc(hidden)]
 pub mod benches {
     //! What measurements of single steps need of rooms that keep it to themselves; not in the program.
+    pub use crate::ingress::benches::QuickSample;
     pub use crate::store::benches::{IndexSample, RecordSample};
 }

@@ -1,12 +1,14 @@
 //! What does a hit from memory cost from the request's head to the last byte of the answer, without a socket?
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bulaq::clock::Clock;
 use bulaq::ledger::LedgerOptions;
 use bulaq::origin::OriginOptions;
 use bulaq::request::asked::empty;
-use bulaq::request::{Arrival, Handled, RequestBody, RequestOptions, ResponseBody, Source, Way};
+use bulaq::request::repeat::MayRepeat;
+use bulaq::request::{Arrival, Handled, Repeats, RequestBody, RequestOptions, ResponseBody, Source, Way};
 use bulaq::serve::RoomOptions;
 use bulaq::store::{Store, StoreOptions};
 use bulaq_allowlist::Allowlist;
@@ -71,14 +73,24 @@ impl Rooms {
         CacheKey::new(&sample::uri(lesson), &SiteRule::default()).expect("a lesson's address is absolute")
     }
 
-    /// The whole way, as an answer from memory goes it: it never waits, so it is whole when first looked at.
-    fn answer(&self, request: Request<RequestBody>) -> (Response<()>, usize) {
+    /// A memo of answers, as each door has one.
+    pub(super) fn repeats(&self) -> Arc<Repeats> {
+        self.rooms.repeats()
+    }
+
+    /// The way through the stack, as an answer from memory goes it: it never waits, so it is there when first looked at.
+    pub(super) fn respond(&self, request: Request<RequestBody>) -> Response<ResponseBody> {
         let _entered = self.runtime.enter();
         let mut stack = self.rooms.stack.clone();
         let ready = stack.ready().now_or_never().expect("nothing else is being answered");
         let Ok(service) = ready;
         let Ok(response) = service.call(request).now_or_never().expect("a hit from memory waits for nothing");
-        let (parts, body): (_, ResponseBody) = response.into_parts();
+        response
+    }
+
+    /// The same, with its content.
+    fn answer(&self, request: Request<RequestBody>) -> (Response<()>, usize) {
+        let (parts, body) = self.respond(request).into_parts();
         let content = body.collect().now_or_never().expect("content in memory waits for nothing");
         let content = content.expect("content in memory is whole").to_bytes();
         (Response::from_parts(parts, ()), content.len())
@@ -94,12 +106,19 @@ fn allowlist() -> Allowlist {
 }
 
 /// The request as the HTTP server hands it over: the path alone, and by which door it came.
-fn request(uri: &Uri) -> Request<RequestBody> {
+pub(super) fn request(uri: &Uri) -> Request<RequestBody> {
     let mut request = Request::new(empty());
     let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     *request.uri_mut() = path.into();
     *request.headers_mut() = sample::request_fields();
-    request.extensions_mut().insert(Arrival {
+    request.extensions_mut().insert(arrival());
+    request.extensions_mut().insert(MayRepeat);
+    request
+}
+
+/// By the door for clients that take the box for the site.
+pub(super) fn arrival() -> Arrival {
+    Arrival {
         way: Way::Reverse,
         is_secure: false,
         local_port: 80,
@@ -108,8 +127,7 @@ fn request(uri: &Uri) -> Request<RequestBody> {
         server_name: None,
         may_see_status: false,
         may_purge: false,
-    });
-    request
+    }
 }
 
 fn kernels() -> Vec<Kernel> {

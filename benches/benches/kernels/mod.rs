@@ -6,6 +6,7 @@ mod head;
 mod hit;
 mod index;
 mod memory;
+mod quick;
 mod record;
 mod sample;
 
@@ -41,6 +42,7 @@ pub(crate) const QUESTIONS: &[Question] = &[
     hit::QUESTION,
     index::QUESTION,
     memory::QUESTION,
+    quick::QUESTION,
     record::QUESTION,
 ];
 

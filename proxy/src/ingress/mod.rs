@@ -28,6 +28,9 @@ pub mod transparent;
 pub mod trust;
 mod tunnel;
 
+#[cfg(feature = "benches")]
+pub(crate) use connection::benches;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};

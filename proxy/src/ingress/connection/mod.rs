@@ -5,6 +5,8 @@
 
 mod activity;
 pub(super) mod admit;
+#[cfg(feature = "benches")]
+pub(crate) mod benches;
 mod beneath;
 pub(super) mod content;
 pub(super) mod framing;
