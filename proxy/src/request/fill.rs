@@ -427,6 +427,9 @@ impl Flight {
     /// The content, from the origin into the store and to those who read along. The lead is held until the store has
     /// it, so that nobody asks the origin again in between.
     async fn pump(self, mut body: OriginBody, mut fill: Option<Fill>, pen: Pen, is_paced: bool) {
+        if fill.is_some() {
+            self.context.store.has_room_for_another().await;
+        }
         while let Some(frame) = next_frame(&mut body, pen.must_tell_at(), || pen.tell()).await {
             match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(chunk)) => {

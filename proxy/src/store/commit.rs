@@ -7,12 +7,12 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
-use super::Shared;
 use super::error::StoreRefusal;
 use super::fill::{Fill, ReadyToPublish};
 use super::stored_response::StoredResponse;
+use super::{Shared, Store};
 
 /// Files written before they are made durable together: each keeps a descriptor and its body until then.
 const TOGETHER_MAX: usize = 64;
@@ -20,9 +20,17 @@ const TOGETHER_MAX: usize = 64;
 /// From so many files on one flush of the file system is less work than a flush for each.
 pub(super) const FLUSH_ALL_FILES: usize = 4;
 
-/// Bodies that have arrived and wait to be written. Each is one of the requests in flight, which the ingress bounds.
+/// So many bodies that wait to be written are more than the disk keeps up with: until some are, no further ones are taken in.
+/// Clients do not wait for the disk, so nothing else bounds what waits in memory.
+const BACKLOG: usize = 128;
+
+/// Bodies that have arrived and wait to be written: at most [`BACKLOG`] and those that were on their way.
 #[derive(Default)]
-pub(crate) struct Commits(Mutex<Queue>);
+pub(crate) struct Commits {
+    queue: Mutex<Queue>,
+    /// Woken when some of a backlog were taken to be written.
+    shrunk: Notify,
+}
 
 #[derive(Default)]
 struct Queue {
@@ -38,7 +46,19 @@ pub(super) type Committed = Result<Arc<StoredResponse>, StoreRefusal>;
 
 impl Commits {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is no backlog.
+    async fn has_room(&self) {
+        loop {
+            let mut shrunk = std::pin::pin!(self.shrunk.notified());
+            shrunk.as_mut().enable();
+            if self.lock().waiting.len() < BACKLOG {
+                return;
+            }
+            shrunk.await;
+        }
     }
 
     /// Adds one that waits. Says whether somebody must begin to write.
@@ -53,7 +73,10 @@ impl Commits {
         let mut queue = self.lock();
         let count = queue.waiting.len().min(TOGETHER_MAX);
         queue.is_written = count > 0;
-        queue.is_written.then(|| queue.waiting.drain(..count).collect())
+        let batch = queue.is_written.then(|| queue.waiting.drain(..count).collect());
+        drop(queue);
+        self.shrunk.notify_waiters();
+        batch
     }
 }
 
@@ -84,6 +107,15 @@ impl Drop for Turn {
             std::mem::take(&mut queue.waiting)
         };
         drop(left);
+        self.shared.commits.shrunk.notify_waiters();
+    }
+}
+
+impl Store {
+    /// Waits as long as more bodies wait to be written than the disk keeps up with. Who is about to bring another one asks
+    /// first; the disk's own pace bounds the wait.
+    pub async fn has_room_for_another(&self) {
+        self.0.commits.has_room().await;
     }
 }
 
