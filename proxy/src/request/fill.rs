@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::asked::Asked;
 use super::collapse::Lead;
@@ -28,6 +29,9 @@ use crate::store::{Fill, StoreRefusal, StoredResponse};
 
 /// How long what a night fetched is kept from eviction: until the next night has had its turn.
 const PINNED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a response waits for others to be written before it goes on without being kept: a flush of a slow disk.
+const BACKLOG_WAIT: Duration = Duration::from_secs(1);
 
 /// What a request to the origin turned out to be, for everybody who waits for it.
 #[derive(Clone, Debug)]
@@ -427,8 +431,8 @@ impl Flight {
     /// The content, from the origin into the store and to those who read along. The lead is held until the store has
     /// it, so that nobody asks the origin again in between.
     async fn pump(self, mut body: OriginBody, mut fill: Option<Fill>, pen: Pen, is_paced: bool) {
-        if fill.is_some() {
-            self.context.store.has_room_for_another().await;
+        if fill.is_some() && timeout(BACKLOG_WAIT, self.context.store.has_room_for_another()).await.is_err() {
+            fill = None; // the clients wait no longer for a disk that hangs
         }
         while let Some(frame) = next_frame(&mut body, pen.must_tell_at(), || pen.tell()).await {
             match frame.map(http_body::Frame::into_data) {

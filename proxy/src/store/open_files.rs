@@ -9,8 +9,9 @@ use moka::sync::Cache;
 
 use super::name::FileName;
 
-/// Descriptors of long bodies that stay open between reads.
-const OPEN_MAX: u64 = 256;
+/// Descriptors of long bodies that stay open between reads: the pictures and sounds of some lessons. Opening one anew takes a
+/// thread that may wait for the disk, and the check of its identity. Connections leave room for as many (`ingress`).
+const OPEN_MAX: u64 = 2048;
 
 /// How long one stays open without a read.
 const IDLE: Duration = Duration::from_secs(60);
