@@ -3,6 +3,7 @@
 //! Every child has a process group of its own and is known here until it has ended. It is ended, with all that it
 //! started, when its [`Running`] is dropped, and when this program is told to end (a thread waits for the signals).
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -96,6 +97,8 @@ pub(crate) struct Running {
     pub(crate) https: SocketAddr,
     /// When it was started.
     begun: Instant,
+    /// The processor time that was told last.
+    told_cpu_s: Cell<f64>,
 }
 
 impl Running {
@@ -109,7 +112,7 @@ impl Running {
         https: SocketAddr,
         cores: &Cores,
     ) -> anyhow::Result<Self> {
-        let mut running = Self { children: Vec::new(), http, https, begun: Instant::now() };
+        let mut running = Self { children: Vec::new(), http, https, begun: Instant::now(), told_cpu_s: Cell::new(0.0) };
         for mut command in commands {
             command.process_group(0);
             let name = command.get_program().to_owned();
@@ -154,9 +157,16 @@ impl Running {
         self.children.iter().flat_map(|child| tree(child.id())).collect()
     }
 
-    /// Processor time so far of all its processes, in seconds.
+    /// Processor time so far of all its processes, in seconds. Never less than it was: what threads took that have ended is
+    /// known less exactly than while they lived.
+    ///
+    /// # Errors
+    /// When the system does not tell it.
     pub(crate) fn cpu_s(&self) -> anyhow::Result<f64> {
-        self.processes().into_iter().map(cpu_s).sum()
+        let sum: f64 = self.processes().into_iter().map(cpu_s).sum::<anyhow::Result<f64>>()?;
+        let now = sum.max(self.told_cpu_s.get());
+        self.told_cpu_s.set(now);
+        Ok(now)
     }
 
     /// Resident memory of all its processes now, in bytes; what they share counts once.

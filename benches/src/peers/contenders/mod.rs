@@ -15,6 +15,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context as _, bail, ensure};
 use tempfile::TempDir;
@@ -230,10 +231,26 @@ fn version_in(text: &str) -> String {
     word.strip_prefix("varnish-").unwrap_or(word).trim_end_matches([',', ';']).to_owned()
 }
 
-/// An address of the loopback interface with a port that was free a moment ago: most contenders can't tell which port the
-/// system chose.
+/// Ports for the contenders' doors: below those that Linux gives to outgoing connections (32768 and up), so that no client
+/// has one when it is to be opened.
+const PORT_FIRST: u16 = 16_384;
+const PORT_LAST: u16 = 32_767;
+
+/// An address of the loopback interface with a port that was free a moment ago, and that nobody else here was given: most
+/// contenders can't tell which port the system chose.
+///
+/// # Errors
+/// When all are taken.
 fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    static NEXT: AtomicU16 = AtomicU16::new(PORT_FIRST);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        ensure!(port <= PORT_LAST, "no port is left between {PORT_FIRST} and {PORT_LAST}");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
 }
 
 /// Some contenders work as a user of their own even when root starts them.
@@ -368,6 +385,13 @@ impl Home {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_port_is_given_twice() {
+        let given: std::collections::BTreeSet<SocketAddr> = (0..200).map(|_| free_address().unwrap()).collect();
+        assert_eq!(given.len(), 200);
+        assert!(given.iter().all(|address| (PORT_FIRST..=PORT_LAST).contains(&address.port())));
+    }
 
     #[test]
     fn templates_are_filled_whole() {
