@@ -110,16 +110,21 @@ impl Ready<'_> {
         let took = running.begun().elapsed().as_secs_f64();
         let is_hit = origin.asked().requests == asked;
         let asked = origin.asked().requests;
-        let sample: Vec<u32> = (0..SAMPLE).map(|_| self.number()).collect();
+        let sample = sample(self.scene.objects, self.places.below(u64::from(u32::MAX)));
+        let count = sample.len();
         visit_all(running.http, 1, sample.into_iter().map(object))?;
         let missed = origin.asked().requests - asked;
         self.full = Some(running);
-        Ok((is_hit.then_some(took), 1.0 - missed as f64 / f64::from(SAMPLE)))
+        Ok((is_hit.then_some(took), 1.0 - missed as f64 / count as f64))
     }
+}
 
-    fn number(&mut self) -> u32 {
-        u32::try_from(self.places.below(u64::from(self.scene.objects))).unwrap_or(FIRST)
-    }
+/// Some of the objects, evenly spread, each once: a second request for one would be a hit wherever the first was none.
+fn sample(objects: u32, seed: u64) -> Vec<u32> {
+    let step = (objects / SAMPLE).max(1);
+    let first = u32::try_from(seed % u64::from(step)).unwrap_or(0);
+    // The one that was asked for already tells nothing.
+    (first..objects).step_by(step as usize).filter(|&number| number != FIRST).collect()
 }
 
 /// Asks until there is the right answer. A refused connection and an error page mean that it is not ready.
@@ -145,4 +150,20 @@ fn first_answer(door: SocketAddr, path: &str, begun: Instant) -> anyhow::Result<
         sleep(ASK_EVERY);
     }
     bail!("no answer {} s after a start", PATIENCE.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_has_each_object_once_and_reaches_to_the_end() {
+        for (objects, seed) in [(1_000, 5), (5_000, 1), (100_000, 49), (1_000_000, u64::MAX)] {
+            let sample = sample(objects, seed);
+            assert!(sample.is_sorted_by(|one, next| one < next), "{objects}");
+            assert!(sample.len() >= 999.min(SAMPLE as usize) && sample.len() <= SAMPLE as usize * 2, "{objects}");
+            assert!(sample.last().is_some_and(|&last| last < objects && last > objects / 10 * 9), "{objects}");
+            assert!(!sample.contains(&FIRST));
+        }
+    }
 }
