@@ -15,11 +15,14 @@ use crate::peers::Comparison;
 use crate::profile::Profile;
 use losses::Losses;
 
+/// The committed runs: steady load in several rounds, and the stories, which take minutes each, in one.
+const RESULTS: [&str; 2] = ["benches/results/steady.json", "benches/results/stories.json"];
+
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What `peers --json` wrote; `profile.json` and `losses.toml` stand beside it.
-    #[arg(default_value = "benches/results/peers.json")]
-    results: PathBuf,
+    /// What runs of `peers --json` wrote, in this order; `profile.json` and `losses.toml` stand beside the first.
+    #[arg(default_values = RESULTS, value_name = "FILE.json")]
+    results: Vec<PathBuf>,
     /// Writes the page there; without it, it is printed.
     #[arg(long, value_name = "FILE.md")]
     out: Option<PathBuf>,
@@ -40,12 +43,12 @@ pub(crate) fn make(options: &Options) -> anyhow::Result<()> {
     }
 }
 
-fn page_of(results: &Path) -> anyhow::Result<String> {
-    let folder = results.parent().unwrap_or(Path::new("."));
-    let comparison: Comparison = read(results)?;
+fn page_of(results: &[PathBuf]) -> anyhow::Result<String> {
+    let folder = results.first().and_then(|first| first.parent()).unwrap_or(Path::new("."));
+    let runs: Vec<Comparison> = results.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
     let profile: Profile = read(&folder.join("profile.json"))?;
     let losses = Losses::read(&folder.join("losses.toml"))?;
-    page::of(&comparison, &profile, &losses)
+    page::of(&runs, &profile, &losses)
 }
 
 fn read<T: DeserializeOwned>(file: &Path) -> anyhow::Result<T> {
@@ -60,8 +63,9 @@ mod tests {
     #[test]
     fn the_committed_page_is_made_from_the_committed_results() {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let (results, page) = (top.join("benches/results/peers.json"), top.join("docs/performance.md"));
-        assert_eq!(results.exists(), page.exists(), "a page without results, or results without a page");
+        let (results, page) = (RESULTS.map(|file| top.join(file)), top.join("docs/performance.md"));
+        let is_there = results.each_ref().map(|file| file.exists());
+        assert_eq!(is_there, [page.exists(); 2], "a page without results, or results without a page");
         if page.exists() {
             let (committed, made) = (fs::read_to_string(page).unwrap(), page_of(&results).unwrap());
             assert!(
@@ -74,9 +78,11 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("peers.json");
-        assert!(format!("{:#}", page_of(&file).unwrap_err()).contains("peers.json cannot be read"));
+        let file = folder.path().join("steady.json");
+        assert!(
+            format!("{:#}", page_of(std::slice::from_ref(&file)).unwrap_err()).contains("steady.json cannot be read")
+        );
         fs::write(&file, "{}").unwrap();
-        assert!(format!("{:#}", page_of(&file).unwrap_err()).contains("is not what this version writes"));
+        assert!(format!("{:#}", page_of(&[file]).unwrap_err()).contains("is not what this version writes"));
     }
 }

@@ -8,8 +8,9 @@ use super::losses::Losses;
 use crate::peers::{CaseFigures, Comparison, Contender, Figure, Target, Verdict, spread};
 use crate::profile::Profile;
 
-/// The figures of one row, with its case.
+/// The figures of one row, with its case and the run that it is of.
 struct Row<'a> {
+    run: &'a Comparison,
     case: &'a CaseFigures,
     figure: &'a Figure,
 }
@@ -18,55 +19,70 @@ impl Row<'_> {
     fn name(&self) -> String {
         format!("{}: {}", self.case.name, self.figure.name)
     }
+
+    /// None of a disturbed run.
+    fn verdict(&self) -> Option<Verdict> {
+        (!self.run.noise.is_disturbed()).then(|| self.figure.verdict())
+    }
+
+    fn is_missed(&self) -> bool {
+        self.verdict() == Some(Verdict::Missed)
+    }
+}
+
+/// Whether a case was played once, so that nobody knows how far its figures spread.
+fn is_one_round(case: &CaseFigures) -> bool {
+    case.figures.iter().flat_map(|figure| figure.values.values()).all(|values| values.len() < 2)
 }
 
 /// The whole page.
 ///
 /// # Errors
 /// When a missed target has no explanation, or one explains what does not exist.
-pub(super) fn of(comparison: &Comparison, profile: &Profile, losses: &Losses) -> anyhow::Result<String> {
-    let rows: Vec<Row<'_>> =
-        comparison.cases.iter().flat_map(|case| case.figures.iter().map(move |figure| Row { case, figure })).collect();
+pub(super) fn of(runs: &[Comparison], profile: &Profile, losses: &Losses) -> anyhow::Result<String> {
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    for run in runs {
+        for case in &run.cases {
+            rows.extend(case.figures.iter().map(|figure| Row { run, case, figure }));
+        }
+    }
     for (case, figure) in losses.all() {
         let is_there = rows.iter().any(|row| row.case.name == case && row.figure.name == figure);
         ensure!(is_there, "losses.toml explains `{case}: {figure}`, which is not among the results");
     }
     let mut page = String::from(
-        "<!-- Made by `bulaq-benches document` from benches/results/: change those, or the program, not this page. -->\n\
+        "<!-- Made by `bulaq-benches document` from benches/results/: change those, or the program, not this page. -->\n\n\
          # How fast it is\n\n",
     );
-    page += &summary(comparison, &rows);
-    page += &targets(&rows, comparison.noise.is_quiet);
-    page += &lost(&rows, losses, comparison.noise.is_quiet)?;
+    page += &summary(runs, &rows);
+    page += &targets(&rows);
+    page += &lost(&rows, losses)?;
     page += &hit_path(profile);
-    page += &all_figures(comparison);
-    page += &how(comparison);
+    page += &all_figures(runs);
+    page += &how(runs);
     Ok(page)
 }
 
-fn summary(comparison: &Comparison, rows: &[Row<'_>]) -> String {
-    let count = |verdict| rows.iter().filter(|row| row.figure.verdict() == verdict).count();
-    let (met, missed) = (count(Verdict::Met), count(Verdict::Missed));
-    let mut text = format!(
-        "Bulaq beside what a school would install instead, in one run on one machine ({}, commit {}). Processor time comes \
-         first: it is what a small box has least of, and what a busy machine changes least. **Ratios are to the better of two \
-         nginx in the same round, and above 1 is always better than nginx.**\n\n",
-        comparison.date, comparison.commit
+fn summary(runs: &[Comparison], rows: &[Row<'_>]) -> String {
+    let mut text = String::from(
+        "Bulaq beside what a school would install instead, on one machine. Processor time comes first: it is what a small box \
+         has least of, and what a busy machine changes least. **Ratios are to the better of two nginx in the same round, and \
+         above 1 is always better than nginx.**\n\n",
     );
-    if !comparison.noise.is_quiet {
+    for run in runs.iter().filter(|run| run.noise.is_disturbed()) {
+        let (cases, why) = (names_of(run), &run.noise.why);
         let _ = writeln!(
             text,
-            "**The machine was too noisy for a verdict: {}.** The figures are what was measured, and no more.\n",
-            comparison.noise.why
+            "**For {cases} the machine was too noisy for a verdict: {why}.** Their figures are what was measured, and no more.\n"
         );
-        return text;
     }
-    let _ = writeln!(text, "Of {} targets {met} are met.", met + missed);
-    let names: Vec<String> = rows
-        .iter()
-        .filter(|row| row.figure.verdict() == Verdict::Missed)
-        .map(|row| format!("*{}*", row.name()))
-        .collect();
+    let count = |verdict| rows.iter().filter(|row| row.verdict() == Some(verdict)).count();
+    let (met, missed) = (count(Verdict::Met), count(Verdict::Missed));
+    let once = rows.iter().filter(|row| row.verdict() == Some(Verdict::Met) && is_one_round(row.case)).count();
+    let _ = write!(text, "Of {} targets {met} are met", met + missed);
+    let _ =
+        writeln!(text, "{}.", if once > 0 { format!(", {once} of them in cases of one round") } else { String::new() });
+    let names: Vec<String> = rows.iter().filter(|row| row.is_missed()).map(|row| format!("*{}*", row.name())).collect();
     if !names.is_empty() {
         let _ = writeln!(text, "Missed: {}; [why](#what-we-lose-and-why).", names.join(", "));
     }
@@ -74,8 +90,12 @@ fn summary(comparison: &Comparison, rows: &[Row<'_>]) -> String {
     text
 }
 
+fn names_of(run: &Comparison) -> String {
+    run.cases.iter().map(|case| case.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
 /// Rows with a target, ours beside nginx's and the best of the others'.
-fn targets(rows: &[Row<'_>], is_quiet: bool) -> String {
+fn targets(rows: &[Row<'_>]) -> String {
     let mut text = String::from(
         "## Against the targets\n\n| case | figure | Bulaq | nginx, the better | ratio | best of the others | target | |\n\
          | --- | --- | ---: | ---: | ---: | ---: | --- | --- |\n",
@@ -83,18 +103,19 @@ fn targets(rows: &[Row<'_>], is_quiet: bool) -> String {
     for row in rows.iter().filter(|row| row.figure.target.is_some() || row.figure.is_ahead_of_others) {
         let (figure, ours) = (row.figure, Contender::Bulaq.name());
         let cell = |name: Option<&str>| name.and_then(|name| figure.median(name)).map_or_else(|| "-".to_owned(), shown);
-        let ratio = figure.ratio_to_nginx(ours).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let ratio = finite_ratio(figure, ours).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         let best = best_of_others(figure);
         let others = best.map_or_else(|| "-".to_owned(), |(name, value)| format!("{} ({name})", shown(value)));
-        let verdict = match figure.verdict() {
-            _ if !is_quiet => "no verdict",
-            Verdict::Met => "met",
-            Verdict::Missed => "**missed**",
-            Verdict::Open => "open",
+        let verdict = match row.verdict() {
+            None => "no verdict",
+            Some(Verdict::Met) => "met",
+            Some(Verdict::Missed) => "**missed**",
+            Some(Verdict::Open) => "open",
         };
+        let once = if is_one_round(row.case) { " (one round)" } else { "" };
         let _ = writeln!(
             text,
-            "| {} | {}, {} | {} | {} | {ratio} | {others} | {} | {verdict} |",
+            "| {} | {}, {} | {} | {} | {ratio} | {others} | {} | {verdict}{once} |",
             row.case.name,
             figure.name,
             figure.unit,
@@ -105,6 +126,11 @@ fn targets(rows: &[Row<'_>], is_quiet: bool) -> String {
     }
     text.push('\n');
     text
+}
+
+/// None where it says nothing: something against nothing.
+fn finite_ratio(figure: &Figure, name: &str) -> Option<f64> {
+    figure.ratio_to_nginx(name).filter(|ratio| ratio.is_finite())
 }
 
 /// The best of those who are neither Bulaq nor nginx.
@@ -131,9 +157,9 @@ fn wanted(figure: &Figure) -> String {
 }
 
 /// Missed targets with their explanation, and where somebody else is ahead.
-fn lost(rows: &[Row<'_>], losses: &Losses, is_quiet: bool) -> anyhow::Result<String> {
+fn lost(rows: &[Row<'_>], losses: &Losses) -> anyhow::Result<String> {
     let mut text = String::from("## What we lose, and why\n\n");
-    let missed: Vec<&Row<'_>> = rows.iter().filter(|row| is_quiet && row.figure.verdict() == Verdict::Missed).collect();
+    let missed: Vec<&Row<'_>> = rows.iter().filter(|row| row.is_missed()).collect();
     let unexplained: Vec<String> = missed
         .iter()
         .filter(|row| losses.why(&row.case.name, &row.figure.name).is_none())
@@ -144,7 +170,7 @@ fn lost(rows: &[Row<'_>], losses: &Losses, is_quiet: bool) -> anyhow::Result<Str
         let why = losses.why(&row.case.name, &row.figure.name).unwrap_or_default();
         let _ = writeln!(text, "**{}** ({}; {}). {why}\n", row.name(), reached(row.figure), wanted(row.figure));
     }
-    if is_quiet && missed.is_empty() {
+    if missed.is_empty() {
         text.push_str("No target was missed.\n\n");
     }
     let behind: Vec<String> = rows.iter().filter(|row| row.figure.is_main).filter_map(|row| ahead_of_us(row)).collect();
@@ -167,7 +193,7 @@ fn lost(rows: &[Row<'_>], losses: &Losses, is_quiet: bool) -> anyhow::Result<Str
 fn reached(figure: &Figure) -> String {
     let ours = Contender::Bulaq.name();
     let median = figure.median(ours).map_or_else(|| "no figure".to_owned(), shown);
-    match figure.ratio_to_nginx(ours) {
+    match finite_ratio(figure, ours) {
         Some(ratio) => format!("{median} {}, ratio {ratio:.2}", figure.unit),
         None => format!("{median} {}", figure.unit),
     }
@@ -216,33 +242,43 @@ fn hit_path(profile: &Profile) -> String {
 /// The flame graph, in the page's folder.
 const FLAME: &str = "performance-flame.svg";
 
-fn all_figures(comparison: &Comparison) -> String {
+fn all_figures(runs: &[Comparison]) -> String {
     let mut text = String::from(
         "## All figures\n\nMedians of the rounds; in brackets the ratio to the better nginx, the median of the rounds' ratios; \
-         then half of how far the rounds are apart.\n",
+         then half of how far the rounds are apart. Where there was one round, there is no such thing, and a difference of a \
+         fifth may be none.\n",
     );
-    let names: Vec<&str> = comparison.contenders.iter().map(|contender| contender.name.as_str()).collect();
-    for case in &comparison.cases {
-        let _ = writeln!(text, "\n### {}\n\n{}\n", case.name, sentence(&case.what));
-        let _ = writeln!(text, "| figure | {} |", names.join(" | "));
-        let _ = writeln!(text, "| --- |{}", " ---: |".repeat(names.len()));
-        for figure in &case.figures {
-            let cells: Vec<String> = names.iter().map(|name| cell(figure, name)).collect();
-            let better = if figure.better == crate::peers::Better::Less { "less" } else { "more" };
-            let _ = writeln!(text, "| {}, {} ({better} is better) | {} |", figure.name, figure.unit, cells.join(" | "));
-        }
-        for (name, why) in &case.failures {
-            let _ = writeln!(text, "\n{name} has no figures here: {}.", why.lines().next().unwrap_or_default());
+    for run in runs {
+        for case in &run.cases {
+            text += &all_of_case(run, case);
         }
     }
     text.push('\n');
     text
 }
 
+fn all_of_case(run: &Comparison, case: &CaseFigures) -> String {
+    let once = if is_one_round(case) { " One round: no spread." } else { "" };
+    let mut text = format!("\n### {}\n\n{}{once}\n\n", case.name, sentence(&case.what));
+    let has_figures = |name: &&str| case.figures.iter().any(|figure| figure.values.contains_key(*name));
+    let names: Vec<&str> = run.contenders.iter().map(|it| it.name.as_str()).filter(has_figures).collect();
+    let _ = writeln!(text, "| figure | {} |", names.join(" | "));
+    let _ = writeln!(text, "| --- |{}", " ---: |".repeat(names.len()));
+    for figure in &case.figures {
+        let cells: Vec<String> = names.iter().map(|name| cell(figure, name)).collect();
+        let better = if figure.better == crate::peers::Better::Less { "less" } else { "more" };
+        let _ = writeln!(text, "| {}, {} ({better} is better) | {} |", figure.name, figure.unit, cells.join(" | "));
+    }
+    for (name, why) in &case.failures {
+        let _ = writeln!(text, "\n{name} has no figures here: {}.", why.lines().next().unwrap_or_default());
+    }
+    text
+}
+
 fn cell(figure: &Figure, name: &str) -> String {
     let Some(median) = figure.median(name) else { return "-".to_owned() };
     let mut cell = shown(median);
-    if let Some(ratio) = figure.ratio_to_nginx(name).filter(|ratio| ratio.is_finite()) {
+    if let Some(ratio) = finite_ratio(figure, name) {
         let _ = write!(cell, " ({ratio:.2})");
     }
     if let Some(apart) = figure.values.get(name).filter(|values| values.len() > 1).and_then(|values| spread(values)) {
@@ -251,42 +287,53 @@ fn cell(figure: &Figure, name: &str) -> String {
     cell
 }
 
-fn how(comparison: &Comparison) -> String {
-    let (machine, noise) = (&comparison.machine, &comparison.noise);
+fn how(runs: &[Comparison]) -> String {
     let mut text = String::from("## How it was taken\n\n");
-    let _ = writeln!(
-        text,
-        "{}, {} cores, {} GiB, Linux {}, {}. A contender has one core to itself; load and origin have the others; all speak over \
-         the loopback interface, whose segments are 64 KiB. {} rounds of {} s for steady load, forwards and backwards in \
-         turns; a case that takes minutes has fewer. Bodies are compared byte for byte, and a hit is one only if the origin was \
-         not asked. Latencies of `small-rate` are an open loop's, from when a request was due.\n",
-        machine.cpu,
-        machine.cores,
-        machine.memory_gib,
-        machine.kernel,
-        machine.system,
-        comparison.rounds,
-        comparison.seconds
-    );
-    let _ = writeln!(
-        text,
-        "Other programs used {:.2} cores in the median turn and {:.2} at most; {} of {} turns were disturbed; the rounds of \
-         the median figure are {:.0} % apart. Read differences below that as none.\n",
-        noise.others_cores_median,
-        noise.others_cores_most,
-        noise.turns_disturbed,
-        noise.turns,
-        noise.spread_median * 100.0
-    );
-    text.push_str("| contender | version | |\n| --- | --- | --- |\n");
-    for contender in &comparison.contenders {
-        let _ = writeln!(text, "| {} | {} | {} |", contender.name, contender.version, contender.note);
+    if let Some(Comparison { machine, .. }) = runs.first() {
+        let _ = writeln!(
+            text,
+            "{}, {} cores, {} GiB, Linux {}, {}. A contender has one core to itself; load and origin have the others; all speak \
+             over the loopback interface, whose segments are 64 KiB. Contenders take turns, forwards and backwards. Bodies are \
+             compared byte for byte, and a hit is one only if the origin was not asked. Latencies of `small-rate` are an open \
+             loop's, from when a request was due.\n",
+            machine.cpu, machine.cores, machine.memory_gib, machine.kernel, machine.system
+        );
     }
-    text.push('\n');
-    match comparison.missing.as_slice() {
-        [] => text.push_str("All contenders took part.\n"),
+    for run in runs {
+        let noise = &run.noise;
+        let rounds = match run.rounds {
+            1 => "one round, so no spread".to_owned(),
+            rounds => format!("{rounds} rounds, {:.0} % apart in the median figure", noise.spread_median * 100.0),
+        };
+        let _ = writeln!(
+            text,
+            "- {}: {}, commit {}; {rounds}; {} s of steady load a turn. Other programs used {:.2} cores in the median turn and \
+             {:.2} at most; {} of {} turns were disturbed.",
+            names_of(run),
+            run.date,
+            run.commit,
+            run.seconds,
+            noise.others_cores_median,
+            noise.others_cores_most,
+            noise.turns_disturbed,
+            noise.turns
+        );
+    }
+    text.push_str("\n| contender | version | |\n| --- | --- | --- |\n");
+    let mut told: Vec<&str> = Vec::new();
+    for contender in runs.iter().flat_map(|run| &run.contenders) {
+        if !told.contains(&contender.name.as_str()) {
+            told.push(&contender.name);
+            let _ = writeln!(text, "| {} | {} | {} |", contender.name, contender.version, contender.note);
+        }
+    }
+    let mut missing: Vec<&str> = runs.iter().flat_map(|run| &run.missing).map(String::as_str).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    match missing.as_slice() {
+        [] => text.push_str("\nAll contenders took part.\n"),
         missing => {
-            let _ = writeln!(text, "Not installed, and so not compared: {}.", missing.join(", "));
+            let _ = writeln!(text, "\nNot installed, and so not compared: {}.", missing.join(", "));
         }
     }
     text.push_str(
@@ -321,8 +368,8 @@ mod tests {
         let text = r#"{
             "commit": "0123abc", "date": "Sun, 22 Nov 2026 10:10:00 GMT", "rounds": 3, "seconds": 2.0,
             "machine": {"cpu": "Some CPU", "cores": 2, "memory_gib": 4.0, "kernel": "6.1", "system": "Debian"},
-            "noise": {"turns": 30, "others_cores_median": 0.01, "others_cores_most": 0.2, "turns_disturbed": 1,
-                      "spread_median": 0.05, "is_quiet": QUIET, "why": "a storm"},
+            "noise": {"turns": 30, "others_cores_median": OTHERS, "others_cores_most": 0.2, "turns_disturbed": 1,
+                      "spread_median": 0.05, "is_quiet": false, "why": "a storm"},
             "contenders": [{"name": "nginx", "version": "1.22", "note": "stock"},
                            {"name": "haproxy", "version": "2.6", "note": "memory"},
                            {"name": "bulaq", "version": "0.1", "note": "ours"}],
@@ -338,7 +385,7 @@ mod tests {
                  "target": {"ratio_to_nginx_min": 0.8}, "is_ahead_of_others": true},
                 {"name": "rate", "unit": "requests/s", "better": "more", "is_main": false,
                  "values": {"nginx": [12345.6], "bulaq": [0.004]}, "target": null}]}]}"#;
-        serde_json::from_str(&text.replace("QUIET", &is_quiet.to_string())).unwrap()
+        serde_json::from_str(&text.replace("OTHERS", if is_quiet { "0.01" } else { "1.5" })).unwrap()
     }
 
     fn profile() -> Profile {
@@ -353,7 +400,7 @@ mod tests {
 
     #[test]
     fn the_page_has_every_figure_and_what_was_lost() {
-        let page = of(&comparison(true), &profile(), &Losses::parse(WHY).unwrap()).unwrap();
+        let page = of(&[comparison(true)], &profile(), &Losses::parse(WHY).unwrap()).unwrap();
         for part in [
             "Of 2 targets 1 are met.\nMissed: *large-full: bytes*",
             "| tiny-hit | processor time, CPU s | 0.50 | 1 | 2.00 | 1.25 (haproxy) | ratio ≥ 0.95 | met |",
@@ -364,10 +411,11 @@ mod tests {
             "![flame graph](performance-flame.svg)",
             "### tiny-hit\n\nHits of 1 KiB.\n",
             "| figure | nginx | haproxy | bulaq |",
-            "| rate, requests/s (more is better) | 12,346 (1.00) | - | 0.004 (0.00) |",
+            "| rate, requests/s (more is better) | 12,346 (1.00) | 0.004 (0.00) |",
             "haproxy has no figures here: no ranges.",
             "| haproxy | 2.6 | memory |",
             "Not installed, and so not compared: squid.",
+            "- tiny-hit, large-full: Sun, 22 Nov 2026 10:10:00 GMT, commit 0123abc; 3 rounds, 5 % apart",
         ] {
             assert!(page.contains(part), "{part}\n---\n{page}");
         }
@@ -376,18 +424,43 @@ mod tests {
     #[test]
     fn a_missed_target_wants_an_explanation() {
         let nothing = Losses::default();
-        let error = of(&comparison(true), &profile(), &nothing).unwrap_err().to_string();
+        let error = of(&[comparison(true)], &profile(), &nothing).unwrap_err().to_string();
         assert!(error.contains("`large-full: bytes`") && !error.contains("tiny-hit"), "{error}");
         let wrong = Losses::parse("[large-full]\nbyte = \"x\"\n").unwrap();
-        let error = of(&comparison(true), &profile(), &wrong).unwrap_err().to_string();
+        let error = of(&[comparison(true)], &profile(), &wrong).unwrap_err().to_string();
         assert!(error.contains("not among the results"), "{error}");
     }
 
     #[test]
     fn a_noisy_run_gets_no_verdict() {
-        let page = of(&comparison(false), &profile(), &Losses::default()).unwrap();
-        assert!(page.contains("too noisy for a verdict: a storm") && page.contains("| no verdict |"), "{page}");
+        let page = of(&[comparison(false)], &profile(), &Losses::default()).unwrap();
+        assert!(
+            page.contains("For tiny-hit, large-full the machine was too noisy for a verdict: a storm")
+                && page.contains("| no verdict |"),
+            "{page}"
+        );
         assert!(!page.contains("**missed**") && !page.contains("| met |"), "{page}");
+    }
+
+    #[test]
+    fn a_run_of_one_round_stands_beside_another_and_says_so() {
+        let mut stories = comparison(true);
+        stories.rounds = 1;
+        stories.cases.remove(1);
+        stories.cases[0].name = "crowd".to_owned();
+        stories.cases[0].figures[0].values.values_mut().for_each(|values| values.truncate(1));
+        stories.contenders.remove(1);
+        let page = of(&[comparison(true), stories], &profile(), &Losses::parse(WHY).unwrap()).unwrap();
+        for part in [
+            "Of 3 targets 2 are met, 1 of them in cases of one round.",
+            "| ratio ≥ 0.95 | met |\n",
+            "| crowd | processor time, CPU s | 0.50 | 1 | 2.00 | 1.25 (haproxy) | ratio ≥ 0.95 | met (one round) |",
+            "### crowd\n\nHits of 1 KiB. One round: no spread.\n\n| figure | nginx | bulaq |",
+            "- crowd: Sun, 22 Nov 2026 10:10:00 GMT, commit 0123abc; one round, so no spread;",
+        ] {
+            assert!(page.contains(part), "{part}\n---\n{page}");
+        }
+        assert_eq!(page.matches("| nginx | 1.22 | stock |").count(), 1);
     }
 
     #[test]

@@ -42,6 +42,15 @@ pub(crate) struct Noise {
     pub(crate) why: String,
 }
 
+impl Noise {
+    /// Whether others or the host moved the figures, however many rounds there were.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.others_cores_median > OTHERS_CORES_MEDIAN_MAX
+            || self.turns_disturbed as f64 > self.turns as f64 * DISTURBED_SHARE_MAX
+            || self.spread_median > SPREAD_MEDIAN_MAX
+    }
+}
+
 /// Processor time of the whole machine and of us, in seconds, at one moment.
 struct Moment {
     at: Instant,
