@@ -178,6 +178,8 @@ async fn shake_untimed(
     stream.shutdown().await?;
     let mut rest = [0; 1024];
     while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+    // Both have said farewell: the end is a reset, or after some thousand connections the system has no port left for more.
+    stream.get_ref().0.set_zero_linger()?;
     Ok(took)
 }
 

@@ -23,8 +23,11 @@ impl Aboard {
     pub async fn until<T>(&mut self, arrives: impl Future<Output = T>) -> T {
         let mut arrives = pin!(arrives);
         poll_fn(|cx| {
-            if self.0.as_mut().is_some_and(|flight| flight.as_mut().poll(cx).is_ready()) {
-                self.0 = None;
+            // Taken out meanwhile: one that panics is not flown again.
+            if let Some(mut flight) = self.0.take()
+                && flight.as_mut().poll(cx).is_pending()
+            {
+                self.0 = Some(flight);
             }
             arrives.as_mut().poll(cx)
         })

@@ -3,6 +3,7 @@
 //! them would cost more than all else.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -132,6 +133,8 @@ impl Shared {
 
     /// Writes them all, makes them durable, makes each visible. Waits for the disk.
     pub(super) fn commit_together(&self, batch: Vec<Waiting>) {
+        // The system tells of failed writes that came after this: were it opened later, somebody else may have been told.
+        let folder = File::open(&self.files.bodies);
         let mut written = Vec::with_capacity(batch.len());
         for (fill, done) in batch {
             match fill.write_short() {
@@ -141,7 +144,7 @@ impl Shared {
             }
         }
         if written.len() >= FLUSH_ALL_FILES {
-            let result = self.files.disk.sync_all(&self.files.bodies);
+            let result = folder.and_then(|folder| self.files.disk.sync_all(&folder));
             for (ready, done) in written {
                 let again = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
                 let result = result.as_ref().map_err(|error| again(error).into());

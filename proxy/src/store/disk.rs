@@ -286,9 +286,9 @@ impl Disk {
     }
 
     /// Makes all that was written to the disk that holds `folder` durable, in one step for many files.
-    pub(crate) fn sync_all(&self, folder: &Path) -> io::Result<()> {
+    pub(crate) fn sync_all(&self, folder: &File) -> io::Result<()> {
         self.check(Operation::Sync)?;
-        Ok(rustix::fs::syncfs(File::open(folder)?)?)
+        Ok(rustix::fs::syncfs(folder)?)
     }
 
     /// Opens a regular file to read it; `for_writing` also to change its head. A symbolic link is refused.

@@ -21,6 +21,8 @@ pub(crate) struct Activity {
     is_answering: AtomicBool,
     /// The box is about to stop: no answer is begun beneath hyper.
     is_draining: AtomicBool,
+    /// The connection ends with an answer that was given (RFC 9112 §9.6): what comes after it is not answered.
+    is_ending: AtomicBool,
     /// What decides the answer to the request that was given to hyper last.
     key: Mutex<Option<Box<[u8]>>>,
 }
@@ -60,6 +62,15 @@ impl Activity {
     /// The interim responses of this connection.
     pub(crate) fn interim(&self) -> &Arc<InterimQueue> {
         &self.interim
+    }
+
+    /// The connection ends with the present answer.
+    pub(super) fn ends(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_busy(&self) -> bool {

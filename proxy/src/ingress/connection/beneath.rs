@@ -35,7 +35,11 @@ impl<I: Transport> Guarded<I> {
     pub(super) fn may_answer(&self) -> bool {
         let given = self.framing.requests();
         let has_ended = given == self.activity.begun() && given == self.activity.ended();
-        has_ended && given == self.flushed && self.framing.is_between() && self.begun.is_empty()
+        has_ended
+            && given == self.flushed
+            && self.framing.is_between()
+            && self.begun.is_empty()
+            && !self.activity.is_ending()
     }
 
     /// Answers what can be answered; what cannot is read by hyper.

@@ -267,11 +267,15 @@ impl<I: Transport> AsyncWrite for Guarded<I> {
         ready!(this.poll_answer(cx))?;
         // hyper flushes us when it holds nothing more itself. So all of the earlier answers has been written, and the
         // answer that waits for these has not begun.
-        this.flushed = this.activity.ended();
+        let ended = this.activity.ended();
         this.begun.extend(this.activity.interim().take().unwrap_or_default());
         ready!(this.poll_begun(cx))?;
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
-        this.watch_write(cx, flushed)
+        ready!(this.watch_write(cx, flushed))?;
+        // Not before: while TLS still holds some of an answer, hyper does not take the connection for idle, and must read
+        // neither an end nor a request.
+        this.flushed = ended;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

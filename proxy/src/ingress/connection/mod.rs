@@ -28,7 +28,7 @@ use bulaq_allowlist::HostName;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -153,6 +153,7 @@ where
     let (mut head, incoming) = request.into_parts();
     let upgrade = head.extensions.remove::<OnUpgrade>();
     let (limits, version) = (&behind.limits, head.version);
+    let is_last = version < Version::HTTP_11 || says_close(&head.headers);
     let content_bytes_max = limits.request_body_bytes_max;
     let door = Door { way: arrival.way, is_secure: arrival.is_secure, content_bytes_max };
     let is_head = head.method == Method::HEAD;
@@ -209,8 +210,17 @@ where
         },
         Err(turned) => turned_away(turned, version),
     };
+    if is_last || says_close(response.headers()) {
+        activity.ends();
+    }
     let response = if is_head { without_content(response) } else { response };
     response.map(|body| Served::new(body, busy))
+}
+
+/// Whether the connection is to end after this message. What else stands in such a field is no matter here.
+fn says_close(headers: &HeaderMap) -> bool {
+    let is_close = |option: &[u8]| option.trim_ascii().eq_ignore_ascii_case(b"close");
+    headers.get_all(CONNECTION).iter().any(|line| line.as_bytes().split(|&byte| byte == b',').any(is_close))
 }
 
 /// The answer to a HEAD: the fields of the answer to a GET, and nothing after them (RFC 9110 §9.3.2). hyper sees to

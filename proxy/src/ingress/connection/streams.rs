@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -68,7 +69,9 @@ impl Streams {
         // Nobody need be woken for what is not ready: it is polled again as soon as it is a task.
         let mut nobody = Context::from_waker(Waker::noop());
         while let Some(mut stream) = self.next() {
-            if stream.as_mut().poll(&mut nobody).is_pending() {
+            // As in a task of its own, a panic ends this stream and no other; its message is in the log.
+            let polled = catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll(&mut nobody)));
+            if let Ok(Poll::Pending) = polled {
                 tokio::spawn(stream);
             }
         }

@@ -157,8 +157,10 @@ impl Chunked {
             (At::Digits | At::Space, b';') => At::Extension,
             (At::Digits, _) => {
                 let digit = u64::from(hex(byte).ok_or(Broken)?);
+                // Zeros before a size are counted: they never make it too large.
+                let at = if self.size == 0 { self.extends(At::Digits)? } else { At::Digits };
                 self.size = self.size.checked_mul(16).ok_or(Broken)? + digit;
-                At::Digits
+                at
             }
             (At::Extension, b'\r') => At::SizeLf,
             (At::Extension, byte) if byte != b'\n' => self.extends(At::Extension)?,
@@ -246,7 +248,8 @@ mod tests {
         let spaces = format!("5{}\r\n", " ".repeat(EXTENSION_BYTES_MAX + 1));
         let extension = format!("5;{}\r\n", "a".repeat(EXTENSION_BYTES_MAX + 1));
         let trailers = format!("0\r\n{}", "a: b\r\n".repeat(TRAILER_BYTES_MAX / 4 + 1));
-        for endless in [spaces, extension, trailers] {
+        let zeros = "0".repeat(EXTENSION_BYTES_MAX + 2);
+        for endless in [spaces, extension, trailers, zeros] {
             assert_eq!(chunked(endless.as_bytes(), 1000), Err(Broken));
         }
     }

@@ -139,7 +139,7 @@ impl Wire {
         let Progress { has_written, has_read, lost, .. } = progress;
         match answered {
             Ok(Answer { head, is_kept }) => {
-                self.is_kept = is_kept;
+                self.is_kept = is_kept && lost.is_none();
                 Ok(head)
             }
             Err(why) => {
@@ -239,7 +239,8 @@ impl Wire {
                     self.is_kept = false;
                     return Poll::Ready(decoder.end().err().map(|content::Broken| Err(())));
                 }
-                Poll::Ready(Ok(_)) => self.timer.is_armed = false,
+                // Only content is progress: framing without any would hold the connection for ever.
+                Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(()))),
                 Poll::Pending => break,
             }

@@ -31,7 +31,7 @@ use bulaq_cache_policy::{
     ByteRange, CacheKey, CacheStatus, DELTA_SECONDS_MAX, PresentedRequest, RangeSpec, parse_range,
 };
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, ETAG};
+use http::header::{CONTENT_RANGE, ETAG, RANGE};
 use http::{Response, StatusCode};
 
 use self::head::Head;
@@ -100,7 +100,8 @@ impl Repeatable {
             && !head.must_be_decoded_for(presented)
             && response.headers().get(ETAG) == head.headers().get(ETAG);
         let is_told_apart = |variant: &Arc<StoredResponse>| {
-            variant.head.parts().selecting.iter().any(|(name, _)| IGNORED_FIELDS.contains(&name.as_str()))
+            let mut selecting = variant.head.parts().selecting.iter().map(|(name, _)| name.as_str());
+            selecting.any(|name| name == RANGE.as_str() || IGNORED_FIELDS.contains(&name))
         };
         if !is_plain || variants.len() > VARIANTS_MAX || variants.iter().any(is_told_apart) {
             return;

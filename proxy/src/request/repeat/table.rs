@@ -111,7 +111,8 @@ impl Table {
         let total = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let left = slot.swap(Some(Arc::new(entry))).map_or(0, |left| left.bytes());
         self.bytes.fetch_sub(left, Ordering::Relaxed);
-        if total - left > BYTES_MAX
+        // Two who note the same at one time may count each other's.
+        if total.saturating_sub(left) > BYTES_MAX
             && let Some(over) = slot.swap(None)
         {
             self.bytes.fetch_sub(over.bytes(), Ordering::Relaxed);
