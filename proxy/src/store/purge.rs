@@ -229,7 +229,8 @@ impl Shared {
     fn sync_marks(&self, mode: PurgeMode, purged: &Purged) {
         if mode == PurgeMode::Soft
             && purged.responses > 0
-            && let Err(error) = std::fs::File::open(&self.files.dir).and_then(|folder| self.files.disk.sync_all(&folder))
+            && let Err(error) =
+                std::fs::File::open(&self.files.dir).and_then(|folder| self.files.disk.sync_all(&folder))
         {
             tracing::warn!(%error, "what was marked stale is so until the power goes; the disk may not remember it");
         }

@@ -205,7 +205,7 @@ where
             response
         }
         Ok(Admitted::Tunnel { host, port }) => match Box::pin(connect(&behind, caller.peer, &host, port)).await {
-            Ok(connected) => open_tunnel(behind, connected, upgrade, activity, arrival, caller),
+            Ok(connected) => open_tunnel(behind, connected, upgrade, Arc::clone(&activity), arrival, caller),
             Err(turned) => turned_away(turned, version),
         },
         Err(turned) => turned_away(turned, version),
