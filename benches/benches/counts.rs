@@ -79,7 +79,8 @@ fn count(questions: &[&str]) -> anyhow::Result<Vec<Step>> {
     let folder = tempfile::tempdir().context("no folder for temporary files")?;
     let counter = Counter { program: std::env::current_exe()?, folder: folder.path().to_owned() };
     let next = AtomicUsize::new(0);
-    let counted: Mutex<Vec<(usize, Result<Vec<Step>, CountError>)>> = Mutex::default();
+    type Counted = (usize, Result<Vec<Step>, CountError>);
+    let counted: Mutex<Vec<Counted>> = Mutex::default();
     let at_a_time = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..at_a_time {

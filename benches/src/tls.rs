@@ -199,7 +199,8 @@ pub(crate) async fn shake_many(
 ) -> anyhow::Result<u32> {
     let each = count.div_ceil(u32::try_from(clients.len())?);
     let mut tasks = JoinSet::new();
-    for client in clients.iter().cloned() {
+    for client in clients {
+        let client = client.clone();
         tasks.spawn(async move {
             for number in 0..each {
                 let is_whole = !kind.is_resumed || (are_new && number == 0);

@@ -206,7 +206,7 @@ async fn broken(place: &Place, turn: u64) {
         return;
     }
     let _answer = timeout(BROKEN_STAY, stream.read(&mut [0; 1024])).await;
-    if turn % 2 == 0 {
+    if turn.is_multiple_of(2) {
         let _reset = stream.set_zero_linger();
     }
 }

@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn verdicts() {
         let cost = figure(Better::Less, &[("nginx", &[1.0]), ("squid", &[3.0]), ("bulaq", &[1.1])]);
-        assert_eq!(cost.clone().verdict(), Verdict::Open, "without a target");
+        assert_eq!(cost.verdict(), Verdict::Open, "without a target");
         for (target, verdict) in [
             (Target::RatioToNginxMin(0.9), Verdict::Met),
             (Target::RatioToNginxMin(0.95), Verdict::Missed),

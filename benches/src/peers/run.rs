@@ -93,8 +93,8 @@ fn chosen(names: &[String], sizes: &Sizes) -> anyhow::Result<Vec<Box<dyn Case>>>
         let known: Vec<&str> = all.iter().map(|case| case.name()).collect();
         bail!("there is no case {unknown}; there are {}", known.join(", "));
     }
-    let is_chosen = |case: &Box<dyn Case>| names.is_empty() || names.iter().any(|name| name == case.name());
-    Ok(all.into_iter().filter(is_chosen).collect())
+    let is_chosen = |case: &dyn Case| names.is_empty() || names.iter().any(|name| name == case.name());
+    Ok(all.into_iter().filter(|case| is_chosen(case.as_ref())).collect())
 }
 
 /// One case with everybody.

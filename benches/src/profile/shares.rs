@@ -48,7 +48,7 @@ fn part_of(stack: &Stack) -> String {
 /// The system call in which the kernel was.
 fn asked_of_the_system(stack: &Stack) -> String {
     let frames = stack.frames.iter().filter(|frame| frame.is_kernel);
-    let call = frames.filter_map(|frame| call(frame)).next();
+    let call = frames.filter_map(call).next();
     call.unwrap_or_else(|| "no call of ours (interrupts, its own work)".to_owned())
 }
 

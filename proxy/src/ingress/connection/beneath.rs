@@ -162,3 +162,59 @@ impl<I: Transport> Guarded<I> {
         self.give_up(buf, before);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::super::activity::Activity;
+    use super::super::guarded::Waits;
+    use super::*;
+    use crate::ingress::limits::Limits;
+
+    /// As TLS with a slow client: it takes all that is written and lets go of it later.
+    struct Holding(DuplexStream, bool);
+
+    impl Transport for Holding {}
+
+    impl AsyncRead for Holding {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Holding {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, buf)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.1 { Poll::Pending } else { Poll::Ready(Ok(())) }
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_answered_until_the_answer_before_has_left_and_never_after_the_last() {
+        let (mut client, ours) = duplex(1024);
+        let activity = Arc::new(Activity::default());
+        let mut guarded = Guarded::new(Holding(ours, true), Waits::new(&Limits::default()), Arc::clone(&activity));
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(guarded.read(&mut [0; 64]).await.unwrap() > 0);
+        assert!(!guarded.may_answer(), "it is given to hyper");
+        drop(activity.begin());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut guarded).poll_flush(&mut cx).is_pending());
+        assert!(!guarded.may_answer(), "some of its answer is still here");
+        guarded.io.1 = false;
+        assert!(Pin::new(&mut guarded).poll_flush(&mut cx).is_ready());
+        assert!(guarded.may_answer());
+        activity.ends();
+        assert!(!guarded.may_answer(), "that answer ends the connection");
+    }
+}

@@ -74,13 +74,13 @@ pub(super) fn read<'a>(scope: &[u8], bytes: &'a [u8]) -> Option<Simple<'a>> {
         let colon = line.iter().position(|&byte| byte == b':')?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         let is_named = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
-        if let Some(place) = DECIDING_FIELDS.iter().position(|known| is_named(&known)) {
+        if let Some(place) = DECIDING_FIELDS.iter().position(&is_named) {
             if deciding[place].replace(value).is_some() {
                 return None;
             }
             continue;
         }
-        let bit = match IGNORED_FIELDS.iter().position(|known| is_named(&known)) {
+        let bit = match IGNORED_FIELDS.iter().position(is_named) {
             Some(place) => 1 << place,
             // What a client says that need not say it.
             None if name.eq_ignore_ascii_case(b"connection") && value.eq_ignore_ascii_case(b"keep-alive") => 1 << 31,
