@@ -115,10 +115,9 @@ fn targets(rows: &[Row<'_>]) -> String {
         let once = if is_one_round(row.case) { " (one round)" } else { "" };
         let _ = writeln!(
             text,
-            "| {} | {}, {} | {} | {} | {ratio} | {others} | {} | {verdict}{once} |",
+            "| {} | {} | {} | {} | {ratio} | {others} | {} | {verdict}{once} |",
             row.case.name,
-            figure.name,
-            figure.unit,
+            with_unit(&figure.name, &figure.unit),
             cell(Some(ours)),
             cell(figure.better_nginx()),
             wanted(figure),
@@ -145,9 +144,10 @@ fn wanted(figure: &Figure) -> String {
     let mut wanted: Vec<String> = Vec::new();
     match figure.target {
         Some(Target::RatioToNginxMin(least)) => wanted.push(format!("ratio ≥ {least}")),
-        Some(Target::AtMost(most)) => wanted.push(format!("≤ {}", shown(most))),
-        Some(Target::AtLeast(least)) => wanted.push(format!("≥ {}", shown(least))),
-        Some(Target::AboveNginxMax(more)) => wanted.push(format!("≤ nginx + {}", shown(more))),
+        // As they were set, with every digit.
+        Some(Target::AtMost(most)) => wanted.push(format!("≤ {most}")),
+        Some(Target::AtLeast(least)) => wanted.push(format!("≥ {least}")),
+        Some(Target::AboveNginxMax(more)) => wanted.push(format!("≤ nginx + {more}")),
         None => (),
     }
     if figure.is_ahead_of_others {
@@ -193,10 +193,8 @@ fn lost(rows: &[Row<'_>], losses: &Losses) -> anyhow::Result<String> {
 fn reached(figure: &Figure) -> String {
     let ours = Contender::Bulaq.name();
     let median = figure.median(ours).map_or_else(|| "no figure".to_owned(), shown);
-    match finite_ratio(figure, ours) {
-        Some(ratio) => format!("{median} {}, ratio {ratio:.2}", figure.unit),
-        None => format!("{median} {}", figure.unit),
-    }
+    let ratio = finite_ratio(figure, ours).map(|ratio| format!(", ratio {ratio:.2}")).unwrap_or_default();
+    format!("{}{ratio}", format!("{median} {}", figure.unit).trim_end())
 }
 
 /// Who is ahead of us in this row, with by how much.
@@ -267,7 +265,8 @@ fn all_of_case(run: &Comparison, case: &CaseFigures) -> String {
     for figure in &case.figures {
         let cells: Vec<String> = names.iter().map(|name| cell(figure, name)).collect();
         let better = if figure.better == crate::peers::Better::Less { "less" } else { "more" };
-        let _ = writeln!(text, "| {}, {} ({better} is better) | {} |", figure.name, figure.unit, cells.join(" | "));
+        let name = with_unit(&figure.name, &figure.unit);
+        let _ = writeln!(text, "| {name} ({better} is better) | {} |", cells.join(" | "));
     }
     for (name, why) in &case.failures {
         let _ = writeln!(text, "\n{name} has no figures here: {}.", why.lines().next().unwrap_or_default());
@@ -342,6 +341,11 @@ fn how(runs: &[Comparison]) -> String {
     text
 }
 
+/// A figure's name with its unit, if it has one.
+fn with_unit(name: &str, unit: &str) -> String {
+    if unit.is_empty() { name.to_owned() } else { format!("{name}, {unit}") }
+}
+
 fn sentence(what: &str) -> String {
     let mut letters = what.chars();
     let first: String = letters.next().map(|letter| letter.to_uppercase().collect()).unwrap_or_default();
@@ -354,8 +358,9 @@ fn shown(value: f64) -> String {
         size if size >= 1_000.0 => bulaq_benches::counts::grouped(value.round() as u64),
         size if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
-        size if size >= 0.1 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        size if size >= 0.1 => format!("{value:.3}"),
+        _ => format!("{value:.4}"),
     }
 }
 
@@ -403,7 +408,7 @@ mod tests {
         let page = of(&[comparison(true)], &profile(), &Losses::parse(WHY).unwrap()).unwrap();
         for part in [
             "Of 2 targets 1 are met.\nMissed: *large-full: bytes*",
-            "| tiny-hit | processor time, CPU s | 0.50 | 1 | 2.00 | 1.25 (haproxy) | ratio ≥ 0.95 | met |",
+            "| tiny-hit | processor time, CPU s | 0.500 | 1 | 2.00 | 1.25 (haproxy) | ratio ≥ 0.95 | met |",
             "| large-full | bytes, GB per CPU s | 5 | 10 | 0.50 | - | ratio ≥ 0.8, ahead of all others | **missed** |",
             "**large-full: bytes** (5 GB per CPU s, ratio 0.50; ratio ≥ 0.8, ahead of all others). It copies each byte.",
             "- large-full: bytes: nginx 10 against our 5 GB per CPU s",
@@ -411,7 +416,7 @@ mod tests {
             "![flame graph](performance-flame.svg)",
             "### tiny-hit\n\nHits of 1 KiB.\n",
             "| figure | nginx | haproxy | bulaq |",
-            "| rate, requests/s (more is better) | 12,346 (1.00) | 0.004 (0.00) |",
+            "| rate, requests/s (more is better) | 12,346 (1.00) | 0.0040 (0.00) |",
             "haproxy has no figures here: no ranges.",
             "| haproxy | 2.6 | memory |",
             "Not installed, and so not compared: squid.",
@@ -454,7 +459,7 @@ mod tests {
         for part in [
             "Of 3 targets 2 are met, 1 of them in cases of one round.",
             "| ratio ≥ 0.95 | met |\n",
-            "| crowd | processor time, CPU s | 0.50 | 1 | 2.00 | 1.25 (haproxy) | ratio ≥ 0.95 | met (one round) |",
+            "| crowd | processor time, CPU s | 0.500 | 1 | 2.00 | 1.25 (haproxy) | ratio ≥ 0.95 | met (one round) |",
             "### crowd\n\nHits of 1 KiB. One round: no spread.\n\n| figure | nginx | bulaq |",
             "- crowd: Sun, 22 Nov 2026 10:10:00 GMT, commit 0123abc; one round, so no spread;",
         ] {
@@ -470,7 +475,7 @@ mod tests {
             (123.4, "123"),
             (12.34, "12.3"),
             (1.234, "1.23"),
-            (0.0123, "0.012"),
+            (0.0123, "0.0123"),
             (3.0, "3"),
             (0.0, "0"),
         ] {
