@@ -439,13 +439,14 @@ fn the_doctor_finds_a_healthy_box_healthy() {
 
 #[test]
 fn the_doctor_finds_what_a_sick_box_has() {
-    let folder = box_for(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    // Addresses that no other test uses: what was given back there stays free.
+    let folder = box_for(TcpListener::bind("127.53.53.5:0").unwrap().local_addr().unwrap());
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let config = fs::read_to_string(folder.path().join("bulaq.toml")).unwrap();
     let config = config.replacen("127.0.0.1:0", &other.local_addr().unwrap().to_string(), 1);
     let certificate = "[tls.certificates.\"lessons.example.kz\"]\ncertificate = \"no.pem\"\nkey = \"no.key\"\n";
     fs::write(folder.path().join("bulaq.toml"), format!("{config}{certificate}")).unwrap();
-    let (status, findings) = examined(folder.path(), UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let (status, findings) = examined(folder.path(), UdpSocket::bind("127.53.53.5:0").unwrap().local_addr().unwrap());
     assert_eq!(status, Some(1));
     for (check, state, words) in [
         ("service", "warning", "no box serves"),

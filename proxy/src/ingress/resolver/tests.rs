@@ -58,7 +58,10 @@ impl School {
     }
 
     async fn over(manner: Manner, tls: Option<Arc<ServerConfig>>) -> Self {
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // An address of loopback for each: at one that others use, UDP's port of the same number may be taken.
+        static SCHOOLS: AtomicUsize = AtomicUsize::new(1);
+        let number = u8::try_from(SCHOOLS.fetch_add(1, Ordering::Relaxed)).unwrap();
+        let tcp = TcpListener::bind((Ipv4Addr::new(127, 53, 54, number), 0)).await.unwrap();
         let address = tcp.local_addr().unwrap();
         let udp = UdpSocket::bind(address).await.unwrap();
         let (by_udp, by_stream) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
@@ -207,7 +210,7 @@ fn trusting(roots: RootCertStore) -> Arc<ClientConfig> {
 async fn run(upstreams: Vec<Upstream>, change: impl FnOnce(&mut Parts)) -> Running {
     let (mut parts, shutdown, clock) = parts(upstreams);
     change(&mut parts);
-    let bound = BoundResolver::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let bound = BoundResolver::bind(&["127.53.55.1:0".parse().unwrap()]).unwrap();
     let address = bound.addresses()[0];
     let resolver = Arc::new(Resolver::new(parts));
     let stop = CancellationToken::new();

@@ -304,9 +304,15 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], 0))
     }
 
+    /// A port of an address that no other test uses: what was given back there stays free. At 127.0.0.1 it may be another
+    /// test's a moment later, or a connection's on its way out.
+    fn alone(test: u8) -> SocketAddr {
+        SocketAddr::from(([127, 53, 53, test], 0))
+    }
+
     #[tokio::test]
     async fn a_door_is_free_foreign_shut_or_not_of_this_machine() {
-        let other = TcpListener::bind(any()).unwrap();
+        let other = TcpListener::bind(alone(1)).unwrap();
         let taken = other.local_addr().unwrap();
         let found = gather(&options(taken), &[], false, None).await;
         let Is::Foreign(Some(owner)) = &found[0].is else { panic!("{found:?}") };
@@ -333,7 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_resolvers_door_is_asked() {
-        let other = UdpSocket::bind(any()).unwrap();
+        let other = UdpSocket::bind(alone(2)).unwrap();
         let taken = other.local_addr().unwrap();
         let found = gather(&IngressOptions::default(), &[taken], false, None).await;
         assert!(matches!(found[0].is, Is::Foreign(_)), "UDP is taken though TCP is free: {found:?}");

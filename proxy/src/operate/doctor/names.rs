@@ -376,7 +376,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_dead_name_server_is_told_and_not_waited_for() {
-        let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // An address that no other test uses: what was given back there stays free.
+        let closed = UdpSocket::bind("127.53.53.3:0").unwrap().local_addr().unwrap();
         let config = Config::defaults(std::path::Path::new("/nowhere"));
         let servers = gather(&[closed], &Allowlist::default(), &config).await;
         assert!(servers[0].says.is_none());

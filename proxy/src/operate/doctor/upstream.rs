@@ -265,7 +265,8 @@ mod tests {
     async fn a_site_that_answers_and_one_that_is_gone() {
         let portal = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let lives = portal.local_addr().unwrap();
-        let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        // An address that no other test uses: what was given back there stays free.
+        let gone = tokio::net::TcpListener::bind("127.53.53.4:0").await.unwrap().local_addr().unwrap();
         let answers = tokio::spawn(async move {
             let (mut stream, _) = portal.accept().await.unwrap();
             let mut seen = [0; 2048];
