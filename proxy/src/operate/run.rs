@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bulaq_allowlist::{Allowlist, Traffic};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -23,9 +24,9 @@ use crate::ingress::transparent::RouterOptions;
 use crate::ingress::transparent::keeper::keep;
 use crate::ingress::{Bound, Ingress, IngressError, Inside, OnTunnel, Trust, TunnelReceipt};
 use crate::ledger::{Ledger, Receipt};
-use crate::origin::OriginError;
+use crate::origin::{Origin, OriginError};
 use crate::prefetch::progress::LogLines;
-use crate::request::Source;
+use crate::request::{Source, Stack};
 use crate::serve::OpenError;
 use crate::shutdown::Shutdown;
 use crate::workers::Workers;
@@ -119,46 +120,15 @@ fn open(config: Config, list: Allowlist) -> Result<Opened, RunError> {
 impl Opened {
     async fn serve(self, shutdown: Shutdown, hang_up: Signal) -> Result<(), RunError> {
         let Self { desk, bound, names, control, certificates, router, trust, workers } = self;
-        let context = Arc::clone(&desk.rooms().context);
         let stop = CancellationToken::new();
-        let stopped = || stop.clone().cancelled_owned();
-        let control = tokio::spawn(control.serve(Arc::clone(&desk), stopped()));
-        let ledger = tokio::spawn(Arc::clone(&context.ledger).keep(stopped()));
-        let reloads = tokio::spawn(reload_on_signal(Arc::clone(&desk), hang_up));
-        let looks = tokio::spawn(certificates::watch(Arc::clone(&desk), Arc::clone(&certificates)));
-        let nights = tokio::spawn({
-            let (desk, stop) = (Arc::clone(&desk), stop.clone());
-            async move { desk.nights(&LogLines::default(), stop).await }
-        });
-        let rules = tokio::spawn({
-            let (list, origin, shutdown) = (Arc::clone(&context.allowlist), context.origin.clone(), shutdown.clone());
-            async move {
-                if router.is_on() {
-                    keep(router, list, origin, shutdown).await;
-                }
-            }
-        });
-        let gateway =
-            GatewayOptions { domain: context.options.gateway.clone(), contact: context.options.contact.clone() };
-        let inside = Inside {
-            stack: Gateway::new(gateway, Arc::clone(&context.allowlist), desk.rooms().stack.clone()),
-            repeats: Some(desk.rooms().repeats()),
-            allowlist: Arc::clone(&context.allowlist),
-            origin: context.origin.clone(),
-            certificates,
-            trust,
-            doors: Arc::clone(desk.doors()),
-            shutdown: shutdown.clone(),
-            on_tunnel: receipts_of_tunnels(Arc::clone(&context.ledger)),
-        };
-        // The night ends when draining begins, not after the last download.
-        let draining = tokio::spawn({
-            let (stop, shutdown) = (stop.clone(), shutdown.clone());
-            async move {
-                shutdown.draining().await;
-                stop.cancel();
-            }
-        });
+        let beside = Beside::start(&desk, control, router, &shutdown, &stop);
+        let ended_at_once = [
+            tokio::spawn(reload_on_signal(Arc::clone(&desk), hang_up)),
+            tokio::spawn(certificates::watch(Arc::clone(&desk), Arc::clone(&certificates))),
+            // The night ends when draining begins, not after the last download.
+            tokio::spawn(stop_when_draining(stop.clone(), shutdown.clone())),
+        ];
+        let inside = inside(&desk, certificates, trust, &shutdown);
         let names = names.map(|names| names.answer(&desk, &shutdown));
         if let Some(names) = &names {
             names.doors_are_open();
@@ -168,22 +138,8 @@ impl Opened {
             names.end().await;
         }
         stop.cancel();
-        reloads.abort();
-        looks.abort();
-        draining.abort();
-        for (name, task) in [
-            ("the night", nights),
-            ("the control socket", control),
-            ("the ledger", ledger),
-            ("the router's rules", rules),
-        ] {
-            tokio::select! {
-                ended = tokio::time::timeout(CLOSE_WAIT, task) => if ended.is_err() {
-                    warn!("{name} did not end in time");
-                },
-                () = shutdown.at_once() => {}
-            }
-        }
+        ended_at_once.iter().for_each(JoinHandle::abort);
+        beside.end(&shutdown).await;
         tokio::select! {
             () = desk.rooms().clone().close(CLOSE_WAIT) => {}
             // Whoever asks twice does not wait for fills; what is stored is whole, and the ledger loses a minute at most.
@@ -192,6 +148,89 @@ impl Opened {
         info!("closed");
         Ok(served?)
     }
+}
+
+/// What every connection needs.
+fn inside(
+    desk: &Desk,
+    certificates: Arc<Certificates>,
+    trust: Arc<Trust>,
+    shutdown: &Shutdown,
+) -> Inside<Gateway<Stack>, Origin> {
+    let rooms = desk.rooms();
+    let context = &rooms.context;
+    let gateway = GatewayOptions { domain: context.options.gateway.clone(), contact: context.options.contact.clone() };
+    Inside {
+        stack: Gateway::new(gateway, Arc::clone(&context.allowlist), rooms.stack.clone()),
+        repeats: Some(rooms.repeats()),
+        allowlist: Arc::clone(&context.allowlist),
+        origin: context.origin.clone(),
+        certificates,
+        trust,
+        doors: Arc::clone(desk.doors()),
+        shutdown: shutdown.clone(),
+        on_tunnel: receipts_of_tunnels(Arc::clone(&context.ledger)),
+    }
+}
+
+/// What goes on beside serving, and is waited for at the end.
+struct Beside {
+    night: JoinHandle<()>,
+    control: JoinHandle<()>,
+    ledger: JoinHandle<()>,
+    rules: JoinHandle<()>,
+}
+
+impl Beside {
+    fn start(
+        desk: &Arc<Desk>,
+        control: Control,
+        router: RouterOptions,
+        shutdown: &Shutdown,
+        stop: &CancellationToken,
+    ) -> Self {
+        let context = Arc::clone(&desk.rooms().context);
+        let stopped = || stop.clone().cancelled_owned();
+        Self {
+            night: tokio::spawn({
+                let (desk, stop) = (Arc::clone(desk), stop.clone());
+                async move { desk.nights(&LogLines::default(), stop).await }
+            }),
+            control: tokio::spawn(control.serve(Arc::clone(desk), stopped())),
+            ledger: tokio::spawn(Arc::clone(&context.ledger).keep(stopped())),
+            rules: tokio::spawn({
+                let (list, origin) = (Arc::clone(&context.allowlist), context.origin.clone());
+                let shutdown = shutdown.clone();
+                async move {
+                    if router.is_on() {
+                        keep(router, list, origin, shutdown).await;
+                    }
+                }
+            }),
+        }
+    }
+
+    /// Waits for each, for a bounded time, after it was told to stop.
+    async fn end(self, shutdown: &Shutdown) {
+        for (name, task) in [
+            ("the night", self.night),
+            ("the control socket", self.control),
+            ("the ledger", self.ledger),
+            ("the router's rules", self.rules),
+        ] {
+            tokio::select! {
+                ended = tokio::time::timeout(CLOSE_WAIT, task) => if ended.is_err() {
+                    warn!("{name} did not end in time");
+                },
+                () = shutdown.at_once() => {}
+            }
+        }
+    }
+}
+
+async fn stop_when_draining(stop: CancellationToken, shutdown: Shutdown) {
+    shutdown.draining().await;
+    stop.cancel();
 }
 
 /// Makes the folder, closed to other accounts; one that is there stays as it is.
