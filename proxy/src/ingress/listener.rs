@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{EnterGuard, Handle};
 use tokio::time::sleep;
 
+use super::connection::{UNSENT_BYTES_MAX, limit_unsent};
 use super::doors::Outcome;
 use super::places::Place;
 use super::tunnel::Dial;
@@ -21,11 +22,6 @@ pub(super) const BACKLOG: i32 = 1024;
 
 /// How long accepting pauses when the system has no room (most often: no more open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How much of an answer may wait unsent in the kernel, in bytes: some milliseconds of a school's network. Without a bound
-/// the kernel takes megabytes for a client that reads slowly or is about to leave: of a film, bytes that the thin link
-/// carried for nobody, and of a class of slow clients, memory that no limit of ours counts.
-const UNSENT_BYTES_MAX: u32 = 128 * 1024;
 
 /// Binds one address.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -146,7 +142,7 @@ where
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     // Answers are written whole; Nagle would only hold back their last segment.
     stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX)
+    limit_unsent(stream, UNSENT_BYTES_MAX)
 }
 
 #[cfg(test)]

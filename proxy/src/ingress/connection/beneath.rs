@@ -131,6 +131,9 @@ impl<I: Transport> Guarded<I> {
             let written = answer.poll_write(&mut self.io, cx);
             match self.watch_content(cx, written) {
                 Poll::Ready(Ok(written)) => turn_bytes_left = turn_bytes_left.saturating_sub(written),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut && answer.is_moving(&self.io) => {
+                    self.activity.moved()
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     result = Poll::Pending;

@@ -156,7 +156,9 @@ impl<I> Guarded<I> {
             return Poll::Pending;
         }
         self.write_timer.arm(self.waits.write);
-        self.write_timer.poll(cx).map(|()| io::ErrorKind::TimedOut.into())
+        ready!(self.write_timer.poll(cx));
+        self.write_timer.disarm();
+        Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 
     /// Content that leaves is progress. The small frames of HTTP/2 (acknowledgements, pings) are not: a client can

@@ -42,7 +42,7 @@ use self::admit::{Admitted, Door, Turned, admit};
 use self::content::Served;
 use self::guarded::{Guarded, Waits};
 use self::quick::Quick;
-pub(super) use self::socket::Transport;
+pub(super) use self::socket::{Transport, UNSENT_BYTES_MAX, limit_unsent};
 use self::streams::Streams;
 use super::doors::Outcome;
 use super::limits::{HEAD_BYTES_MAX, Limits};
