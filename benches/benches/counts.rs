@@ -5,11 +5,13 @@ mod kernels;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
-use bulaq_benches::counts::{CALLS, CountError, Counter, Counts, Step, accept, compare, report, taken_with};
+use bulaq_benches::counts::{
+    CALLS, CountError, Counter, Counts, PROCESSES, Step, accept, compare, middle, report, taken_with,
+};
 use clap::Parser;
 
 /// Calls of each step before the counted ones, so that what happens once has happened.
@@ -74,7 +76,7 @@ fn judge(arguments: &Arguments) -> anyhow::Result<bool> {
     }
 }
 
-/// Counts the steps of all questions, as many at a time as there are processors.
+/// Counts the steps of all questions, in as many processes at a time as there are processors.
 fn count(questions: &[&str]) -> anyhow::Result<Vec<Step>> {
     let folder = tempfile::tempdir().context("no folder for temporary files")?;
     let counter = Counter { program: std::env::current_exe()?, folder: folder.path().to_owned() };
@@ -85,23 +87,21 @@ fn count(questions: &[&str]) -> anyhow::Result<Vec<Step>> {
     std::thread::scope(|scope| {
         for _ in 0..at_a_time {
             scope.spawn(|| {
-                while let Some((at, question)) = {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    questions.get(at).map(|question| (at, question))
-                } {
-                    let steps = counter.count(question);
-                    counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((at, steps));
+                loop {
+                    let turn = next.fetch_add(1, Ordering::Relaxed);
+                    let (question, process) = (turn / PROCESSES, turn % PROCESSES);
+                    let Some(name) = questions.get(question) else { break };
+                    let steps = counter.count(name, process);
+                    counted.lock().unwrap_or_else(PoisonError::into_inner).push((question, steps));
                 }
             });
         }
     });
-    let mut counted = counted.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    counted.sort_by_key(|(at, _)| *at);
-    let mut all = Vec::new();
-    for (_, steps) in counted {
-        all.extend(steps?);
+    let mut processes = vec![Vec::new(); questions.len()];
+    for (question, steps) in counted.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        processes[question].push(steps?);
     }
-    Ok(all)
+    Ok(processes.iter().flat_map(|processes| middle(processes)).collect())
 }
 
 fn make_calls(question: &str) {

@@ -7,7 +7,7 @@ mod callgrind;
 mod compare;
 mod file;
 
-pub use callgrind::{CALLS, CountError, Counter, taken_with};
+pub use callgrind::{CALLS, CountError, Counter, PROCESSES, middle, taken_with};
 pub use compare::{Compared, Step, Verdict, accept, compare, report};
 pub use file::{Committed, Counts, FileError, TakenWith};
 
