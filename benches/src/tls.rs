@@ -1,15 +1,21 @@
 //! TLS clients that only shake hands, and the certificate of the servers that they meet.
 
+mod counting;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::client::Resumption;
-use rustls::crypto::aws_lc_rs;
-use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::client::{ClientSessionStore, Resumption};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
+use rustls::{
+    CipherSuite, ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion, RootCertStore, ServerConfig,
+    SupportedProtocolVersion,
+};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +23,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
+use self::counting::Counting;
 use crate::boxed::HOST;
 
 /// The longest that one handshake may take. Longer than any wait that is measured.
@@ -25,6 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The most of an answer that is read.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
+/// What is offered first, in TLS 1.3 and 1.2.
+const FIRST_SUITES: [CipherSuite; 2] =
+    [CipherSuite::TLS13_AES_128_GCM_SHA256, CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256];
 
 /// One certificate and its key, P-256, for both servers, and whom the clients trust for it.
 pub(crate) struct Identity {
@@ -93,31 +105,38 @@ impl Identity {
     /// A client of one kind, with a memory for tickets of its own. It offers X25519 first,
     /// which both servers take, and P-256, without which TLS 1.2 has no use for a key on it.
     pub(crate) fn client(&self, kind: Kind) -> anyhow::Result<TlsConnector> {
-        let provider = rustls::crypto::CryptoProvider {
-            kx_groups: vec![aws_lc_rs::kx_group::X25519, aws_lc_rs::kx_group::SECP256R1],
-            ..aws_lc_rs::default_provider()
-        };
-        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        Ok(TlsConnector::from(Arc::new(self.config(kind)?)))
+    }
+
+    fn config(&self, kind: Kind) -> anyhow::Result<ClientConfig> {
+        let groups = vec![aws_lc_rs::kx_group::X25519, aws_lc_rs::kx_group::SECP256R1];
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider(groups)))
             .with_protocol_versions(&[kind.version])?
             .with_root_certificates(Arc::clone(&self.roots))
             .with_no_client_auth();
         config.resumption = if kind.is_resumed { Resumption::in_memory_sessions(16) } else { Resumption::disabled() };
-        Ok(TlsConnector::from(Arc::new(config)))
+        Ok(config)
     }
 
     /// What a client of TLS 1.3 needs that wants to speak `protocol` (an ALPN identifier).
     pub(crate) fn speaker(&self, protocol: &[u8]) -> anyhow::Result<Arc<ClientConfig>> {
-        let provider = rustls::crypto::CryptoProvider {
-            kx_groups: vec![aws_lc_rs::kx_group::X25519],
-            ..aws_lc_rs::default_provider()
-        };
-        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        let groups = vec![aws_lc_rs::kx_group::X25519];
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider(groups)))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_root_certificates(Arc::clone(&self.roots))
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.to_vec()];
         Ok(Arc::new(config))
     }
+}
+
+/// What clients offer: of the suites, AES-128 first, as browsers do on processors with AES, so that servers which leave the
+/// choice to the client and those which prefer it agree on the same one.
+fn provider(groups: Vec<&'static dyn SupportedKxGroup>) -> CryptoProvider {
+    let mut provider = CryptoProvider { kx_groups: groups, ..aws_lc_rs::default_provider() };
+    // The first ones stay in their order otherwise.
+    provider.cipher_suites.sort_by_key(|suite| !FIRST_SUITES.contains(&suite.suite()));
+    provider
 }
 
 /// For its owner alone: a server may refuse a key that others can read.
@@ -174,13 +193,53 @@ async fn shake_untimed(
     if let Some(expected) = expected {
         ensure!(session.handshake_kind() == Some(expected), "the handshake was {:?}", session.handshake_kind());
     }
-    // Tickets of TLS 1.3 come after the handshake: they are read until the server has said farewell.
-    stream.shutdown().await?;
+    leave(&mut stream).await?;
+    Ok(took)
+}
+
+/// Says farewell, and ends the connection when the server has said so too.
+async fn leave(stream: &mut TlsStream<TcpStream>) -> anyhow::Result<()> {
+    // TLS's farewell alone: whoever ends a TCP connection first keeps its port for a minute, and after some ten thousand
+    // connections the system has none left. So the server is first, and our end is a reset.
+    stream.get_mut().1.send_close_notify();
+    stream.flush().await?;
+    // Tickets of TLS 1.3 come after the handshake: they are read until the end.
     let mut rest = [0; 1024];
     while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
-    // Both have said farewell: the end is a reset, or after some thousand connections the system has no port left for more.
     stream.get_ref().0.set_zero_linger()?;
-    Ok(took)
+    Ok(())
+}
+
+/// What client and server agree on, and what the server gives in a handshake.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) suite: Option<CipherSuite>,
+    pub(crate) group: Option<NamedGroup>,
+    pub(crate) tickets: u64,
+}
+
+/// The terms of a handshake of one kind, by a client of its own.
+///
+/// # Errors
+/// When there is none.
+pub(crate) async fn terms(identity: &Identity, kind: Kind, door: SocketAddr) -> anyhow::Result<Terms> {
+    let sessions = Arc::new(Counting::default());
+    let mut config = identity.config(kind)?;
+    config.resumption = Resumption::store(Arc::clone(&sessions) as Arc<dyn ClientSessionStore>);
+    let client = TlsConnector::from(Arc::new(config));
+    let mut tickets_before = 0;
+    if kind.is_resumed {
+        shake(&client, IpAddr::V4(Ipv4Addr::LOCALHOST), door, Some(HandshakeKind::Full)).await?;
+        tickets_before = sessions.tickets.load(Ordering::Relaxed);
+    }
+    let mut stream = client.connect(ServerName::try_from(HOST)?, TcpStream::connect(door).await?).await?;
+    let session = stream.get_ref().1;
+    let expected = if kind.is_resumed { HandshakeKind::Resumed } else { HandshakeKind::Full };
+    ensure!(session.handshake_kind() == Some(expected), "the handshake was {:?}", session.handshake_kind());
+    let suite = session.negotiated_cipher_suite().map(|suite| suite.suite());
+    let group = session.negotiated_key_exchange_group().map(|group| group.name());
+    leave(&mut stream).await?;
+    Ok(Terms { suite, group, tickets: sessions.tickets.load(Ordering::Relaxed) - tickets_before })
 }
 
 /// Clients of one kind, each with a memory for tickets of its own.

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
+use rustls::{CipherSuite, NamedGroup};
 use tokio::runtime::Runtime;
 
 use super::steady;
@@ -20,6 +21,7 @@ const BATCH: u32 = 400;
 
 const WORTH: &str = "for processor time";
 const SPEED: &str = "rate";
+const TICKETS: &str = "tickets of one";
 
 pub(super) struct Handshakes {
     name: &'static str,
@@ -36,7 +38,10 @@ impl Case for Handshakes {
 
     fn what(&self) -> String {
         let kind = if self.kind.is_resumed { "resumed" } else { "full" };
-        format!("{kind} handshakes of TLS 1.3, X25519, a P-256 certificate; {CLIENTS} clients, a connection for each")
+        format!(
+            "{kind} handshakes of TLS 1.3, X25519, AES-128, one P-256 certificate for all; {CLIENTS} clients, a connection for \
+             each; everyone is looked at whether it is {kind}"
+        )
     }
 
     fn rows(&self) -> Vec<Figure> {
@@ -47,6 +52,7 @@ impl Case for Handshakes {
         vec![
             worth,
             Figure::told(SPEED, "handshakes/s", Better::More),
+            Figure::told(TICKETS, "", Better::Less),
             Figure::told(steady::BUSY, "% busy", Better::Less),
         ]
     }
@@ -55,13 +61,19 @@ impl Case for Handshakes {
         let home = scene.settle(contender)?;
         let running = home.start(scene.world)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-        Ok(Box::new(Ready { scene: *scene, kind: self.kind, runtime, running, _home: home }))
+        let (identity, door) = (scene.world.identity(), running.https);
+        runtime.block_on(tls::ask(&identity.client(KINDS[0])?, door))?;
+        let terms = runtime.block_on(tls::terms(identity, self.kind, door))?;
+        let (suite, group) = (CipherSuite::TLS13_AES_128_GCM_SHA256, NamedGroup::X25519);
+        ensure!(terms.suite == Some(suite) && terms.group == Some(group), "it agrees on other things: {terms:?}");
+        Ok(Box::new(Ready { scene: *scene, kind: self.kind, tickets: terms.tickets, runtime, running, _home: home }))
     }
 }
 
 struct Ready<'a> {
     scene: Scene<'a>,
     kind: Kind,
+    tickets: u64,
     runtime: Runtime,
     // Ends before its folder goes.
     running: Running,
@@ -85,6 +97,7 @@ impl Turns for Ready<'_> {
         Ok(vec![
             (WORTH, f64::from(made) / cpu_s),
             (SPEED, f64::from(made) / took_s),
+            (TICKETS, self.tickets as f64),
             (steady::BUSY, cpu_s / took_s * 100.0),
         ])
     }
