@@ -23,6 +23,7 @@ mod tls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -94,16 +95,17 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Question::Hellos(options) => runtime()?.block_on(hellos::measure(&program()?, options)),
     }?;
     print!("{report}");
-    write(arguments, &report.to_json())?;
+    write(arguments, &report.to_json(&peers::commit(), &httpdate::fmt_http_date(SystemTime::now())))?;
     Ok(if report.is_met() { ExitCode::SUCCESS } else { ExitCode::from(MISSED) })
 }
 
 fn compare(arguments: &Arguments, options: &peers::Options) -> anyhow::Result<ExitCode> {
     // A box that was not built is named among the missing.
     let program = arguments.bulaq.clone().map_or_else(boxed::release_build, Ok)?;
-    let comparison = peers::measure(&program, options)?;
+    // After each case: a run that is broken off loses nothing but the case that it was at.
+    let keep = |so_far: &peers::Comparison| write(arguments, &format!("{:#}\n", serde_json::to_value(so_far)?));
+    let comparison = peers::measure(&program, options, keep)?;
     print!("{}", peers::verdict(&comparison));
-    write(arguments, &format!("{:#}\n", serde_json::to_value(&comparison)?))?;
     Ok(match (comparison.noise.is_quiet, comparison.is_any_missed()) {
         (false, _) => ExitCode::from(TOO_NOISY),
         (true, true) => ExitCode::from(MISSED),

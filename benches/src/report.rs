@@ -65,7 +65,8 @@ impl Report {
         self.figures.iter().all(Figure::is_met)
     }
 
-    pub(crate) fn to_json(&self) -> String {
+    /// All of it, with what was measured and when.
+    pub(crate) fn to_json(&self, commit: &str, date: &str) -> String {
         let figures: Vec<Value> = self
             .figures
             .iter()
@@ -77,7 +78,12 @@ impl Report {
                 })
             })
             .collect();
-        format!("{:#}\n", json!({ "question": self.question, "met": self.is_met(), "figures": figures }))
+        format!(
+            "{:#}\n",
+            json!({
+                "question": self.question, "commit": commit, "date": date, "met": self.is_met(), "figures": figures,
+            })
+        )
     }
 }
 

@@ -32,8 +32,9 @@ pub(crate) struct Options {
     samples: Option<std::path::PathBuf>,
 }
 
-/// A store that is turned over many times, and memory that is full soon: what grows after that is a leak.
-const SMALL: Budget = Budget { memory_mib: 16, disk_mib: 64 };
+/// A store that is turned over many times, and caches (of bodies, and of the index) that are full soon: what grows after that
+/// is a leak.
+const SMALL: Budget = Budget { memory_mib: 16, disk_mib: 64, index_mib: 8 };
 
 /// How often the box is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -117,11 +118,16 @@ async fn day(
             samples.iter().map(|one| format!("{:.0} {:.2} {}\n", one.at_s, one.mib, one.handles)).collect();
         std::fs::write(file, lines).with_context(|| format!("{} cannot be written", file.display()))?;
     }
-    report(&done, (first, &samples, last))
+    report(&done, length, (first, &samples, last))
 }
 
-fn report(done: &Done, (first, samples, last): (Sample, &[Sample], Sample)) -> anyhow::Result<Report> {
+fn report(
+    done: &Done,
+    length: Duration,
+    (first, samples, last): (Sample, &[Sample], Sample),
+) -> anyhow::Result<Report> {
     let mut report = Report::new("churn");
+    report.tell("how long", length.as_secs_f64() / 60.0, "min");
     for kind in clients::KINDS {
         ensure!(done.of(kind) > 0, "nobody was there of those who {}", kind.what());
         report.tell(format!("clients that {}", kind.what()), done.of(kind) as f64, "times");

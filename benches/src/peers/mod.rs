@@ -4,11 +4,13 @@
 //! A [case](cases) asks one question. Every [contender](contenders) that is installed answers it in turns (A B C, C B A,
 //! …), with one core of its own, while load and origin share the others. First comes what a request costs in processor
 //! time, which a busy machine changes least; then requests a second and latencies. All is compared with the better of two
-//! nginx. A machine that is too noisy gets no verdict.
+//! nginx. A machine that is too noisy gets no verdict. Whoever takes too long for a turn is ended and has no figures there,
+//! and the run goes on.
 
 pub(crate) mod cases;
 mod contenders;
 mod figures;
+mod limit;
 mod load;
 mod noise;
 mod origin;

@@ -80,18 +80,16 @@ pub(crate) struct Origin {
 impl Origin {
     /// Starts it in a thread of its own, on the cores of this one.
     pub(crate) fn start(identity: &Identity) -> anyhow::Result<Self> {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").context("the origin cannot listen")?;
-        let address = listener.local_addr()?;
-        drop(listener);
         let counts = Arc::new(Counts::default());
         let tls = identity.server()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime.block_on(async {
+        let listen = async {
             let socket = TcpSocket::new_v4()?;
-            socket.set_reuseaddr(true)?;
-            socket.bind(address)?;
+            socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
             socket.listen(4096)
-        })?;
+        };
+        let listener = runtime.block_on(listen).context("the origin cannot listen")?;
+        let address = listener.local_addr()?;
         let for_thread = Arc::clone(&counts);
         std::thread::Builder::new()
             .name("origin".into())
@@ -157,6 +155,8 @@ async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, counts: &Coun
         };
         counts.requests.fetch_add(1, Ordering::SeqCst);
         answer(&mut stream, &request, &mut out, counts).await?;
+        // What a full socket did not take of an answer over TLS waits here, and nothing else would send it.
+        stream.flush().await?;
     }
 }
 
@@ -387,5 +387,34 @@ mod tests {
         assert!(!parsed("/check/10/b", &format!("If-None-Match: {tag}")).unwrap().has_it);
         assert_eq!(parsed("/fresh/10/a", "Range: bytes=2-5").unwrap().part, Some(2..6));
         assert_eq!(parsed("/fresh/10/a", "Range: bytes=2-5\r\nIf-Range: \"x\"").unwrap().part, None);
+    }
+
+    /// Over a connection that takes little at a time: what it does not take waits in the TLS session.
+    #[test]
+    fn who_reads_slowly_gets_all_over_tls() {
+        const BYTES: usize = 100_000;
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity::new(folder.path()).unwrap();
+        let acceptor = TlsAcceptor::from(identity.server().unwrap());
+        let client = tokio_rustls::TlsConnector::from(identity.speaker(b"http/1.1").unwrap());
+        let name = rustls_pki_types::ServerName::try_from(crate::boxed::HOST).unwrap();
+        let (ours, theirs) = tokio::io::duplex(1_000);
+        let counts = Counts::default();
+        let serve = async { converse(acceptor.accept(theirs).await.unwrap(), &counts).await };
+        let read = async {
+            let mut stream = client.connect(name, ours).await.unwrap();
+            stream.write_all(format!("GET /fresh/{BYTES}/a HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+            let (mut piece, mut count) = ([0; 1024], 0);
+            while count < BYTES {
+                count += stream.read(&mut piece).await.unwrap();
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let both = async {
+            tokio::select! { () = read => true, _ = serve => false }
+        };
+        // Without the end of the answer, both would wait for each other.
+        let patience = Duration::from_secs(10);
+        assert!(runtime.block_on(async { tokio::time::timeout(patience, both).await }).unwrap());
     }
 }

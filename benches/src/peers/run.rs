@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -11,12 +11,13 @@ use clap::Args;
 use super::cases::{self, Case, Scene, Sizes, Turns};
 use super::contenders::{self, Contender};
 use super::figures::{CaseFigures, Comparison, Figure, Installed, Machine};
+use super::limit::within;
 use super::noise::Listener;
 use super::world::World;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The cases, with commas between them; without it, all.
+    /// The cases, with commas between them; without it, all but `million`, which takes long and much of the disk.
     #[arg(long, value_delimiter = ',', value_name = "CASES")]
     cases: Vec<String>,
     /// Who is compared, with commas between them; without it, all.
@@ -31,16 +32,21 @@ pub(crate) struct Options {
     /// How many objects of 4 KiB a full store has, for the cases memory and restart.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=4_000_000))]
     objects: u32,
-    /// How long the school morning takes, in seconds; a short one is only a trial.
+    /// How long the school morning takes, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(5..=600))]
     morning: u64,
 }
 
-/// Measures, and tells each case as it is done.
+/// Measures, and tells each case as it is done; after each, `keep` gets all that was found so far.
 ///
 /// # Errors
-/// When a case is unknown, or nobody is installed. What a contender can't do is no error: it is in the figures.
-pub(crate) fn measure(bulaq: &Path, options: &Options) -> anyhow::Result<Comparison> {
+/// When a case is unknown, nobody is installed, or `keep` fails. What a contender can't do is no error: it is in the
+/// figures.
+pub(crate) fn measure(
+    bulaq: &Path,
+    options: &Options,
+    keep: impl Fn(&Comparison) -> anyhow::Result<()>,
+) -> anyhow::Result<Comparison> {
     let cases =
         chosen(&options.cases, &Sizes { objects: options.objects, morning: Duration::from_secs(options.morning) })?;
     let bulaq = &bulaq.canonicalize().unwrap_or_else(|_| bulaq.to_owned());
@@ -66,25 +72,29 @@ pub(crate) fn measure(bulaq: &Path, options: &Options) -> anyhow::Result<Compari
     if !world.cores().are_divided() {
         eprintln!("there is one core: contender, load and origin share it, and requests a second say little");
     }
-    let scene = Scene { world: &world, seconds: options.seconds, objects: options.objects };
+    let scene = Scene { world: &world, seconds: options.seconds };
     let mut listener = Listener::default();
-    let mut found = Vec::new();
-    for case in &cases {
-        let figures = play(case.as_ref(), &scene, &present, options.rounds, &mut listener)?;
-        print!("{}", super::table::of_case(&figures, &present));
-        found.push(figures);
-    }
-    Ok(Comparison {
+    let mut comparison = Comparison {
         commit: commit(),
         date: httpdate::fmt_http_date(SystemTime::now()),
         machine: machine()?,
-        noise: listener.judge(options.rounds, &found),
+        noise: listener.judge(options.rounds, &[]),
         rounds: options.rounds,
         seconds: options.seconds,
         contenders: installed,
         missing,
-        cases: found,
-    })
+        cases: Vec::new(),
+    };
+    let begun = Instant::now();
+    for case in &cases {
+        let figures = play(case.as_ref(), &scene, &present, options.rounds, &mut listener)?;
+        print!("{}", super::table::of_case(&figures, &present));
+        eprintln!("{}: over, {} s after the beginning", case.name(), begun.elapsed().as_secs());
+        comparison.cases.push(figures);
+        comparison.noise = listener.judge(options.rounds, &comparison.cases);
+        keep(&comparison)?;
+    }
+    Ok(comparison)
 }
 
 fn chosen(names: &[String], sizes: &Sizes) -> anyhow::Result<Vec<Box<dyn Case>>> {
@@ -93,7 +103,8 @@ fn chosen(names: &[String], sizes: &Sizes) -> anyhow::Result<Vec<Box<dyn Case>>>
         let known: Vec<&str> = all.iter().map(|case| case.name()).collect();
         bail!("there is no case {unknown}; there are {}", known.join(", "));
     }
-    let is_chosen = |case: &dyn Case| names.is_empty() || names.iter().any(|name| name == case.name());
+    let is_named = |case: &dyn Case| names.iter().any(|name| name == case.name());
+    let is_chosen = |case: &dyn Case| if names.is_empty() { case.is_usual() } else { is_named(case) };
     Ok(all.into_iter().filter(|case| is_chosen(case.as_ref())).collect())
 }
 
@@ -107,10 +118,11 @@ fn play(
 ) -> anyhow::Result<CaseFigures> {
     let mut rows = case.rows();
     let mut failures = BTreeMap::new();
+    let limit = case.limit(scene.seconds);
     let mut ready: Vec<(Contender, Box<dyn Turns + '_>)> = Vec::new();
     for &contender in contenders {
         eprintln!("{}: {} gets ready", case.name(), contender.name());
-        match case.begin(scene, contender) {
+        match within(limit, contender.name(), || case.begin(scene, contender)) {
             Ok(turns) => ready.push((contender, turns)),
             Err(error) => fail(case, contender, &error, &mut failures),
         }
@@ -122,7 +134,7 @@ fn play(
             if failures.contains_key(contender.name()) {
                 continue;
             }
-            match listener.during(|| turns.turn())? {
+            match listener.during(|| within(limit, contender.name(), || turns.turn()))? {
                 Ok(values) => note(&mut rows, *contender, &values),
                 Err(error) => fail(case, *contender, &error, &mut failures),
             }

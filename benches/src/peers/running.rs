@@ -4,13 +4,13 @@
 //! started, when its [`Running`] is dropped, and when this program is told to end (a thread waits for the signals).
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,11 +43,12 @@ const TICKS_PER_S: f64 = 100.0;
 /// What must go when this program goes.
 #[derive(Default)]
 struct Remains {
-    children: BTreeSet<u32>,
+    /// Children, and for which contender they were started.
+    children: BTreeMap<u32, &'static str>,
     folders: Vec<PathBuf>,
 }
 
-static REMAINS: Mutex<Remains> = Mutex::new(Remains { children: BTreeSet::new(), folders: Vec::new() });
+static REMAINS: Mutex<Remains> = Mutex::new(Remains { children: BTreeMap::new(), folders: Vec::new() });
 
 fn remains() -> MutexGuard<'static, Remains> {
     REMAINS.lock().unwrap_or_else(PoisonError::into_inner)
@@ -74,9 +75,14 @@ async fn end_on_signal() -> std::io::Result<()> {
         _ = terminate.recv() => (),
         _ = hang_up.recv() => (),
     }
+    leave(INTERRUPTED)
+}
+
+/// Ends this program at once, with all its children, and removes its folders first.
+pub(super) fn leave(code: i32) -> ! {
     // Kept to the end: nobody starts another one meanwhile.
     let remains = remains();
-    for &child in &remains.children {
+    for &child in remains.children.keys() {
         kill_tree(child);
     }
     for folder in &remains.folders {
@@ -87,7 +93,62 @@ async fn end_on_signal() -> std::io::Result<()> {
             }
         }
     }
-    std::process::exit(INTERRUPTED)
+    std::process::exit(code)
+}
+
+/// Ends what was started for a contender, and all below it. Whoever owns it finds it ended.
+pub(super) fn end_all_of(contender: &str) {
+    let remains = remains();
+    for (&child, _) in remains.children.iter().filter(|&(_, &whose)| whose == contender) {
+        kill_tree(child);
+    }
+}
+
+/// Starts a program for a contender, on its core; it is known until its owner has seen its end.
+fn start(mut command: Command, contender: &'static str, cores: &Cores) -> anyhow::Result<Child> {
+    command.process_group(0);
+    let name = command.get_program().to_owned();
+    let mut remains = remains();
+    let child = cores.on_the_contenders(|| command.spawn())?;
+    let child = child.with_context(|| format!("{} can't be started", name.display()))?;
+    remains.children.insert(child.id(), contender);
+    Ok(child)
+}
+
+/// Ends a child for sure, with all below it.
+fn end(child: &mut Child) {
+    kill_tree(child.id());
+    let _ended = child.wait();
+    remains().children.remove(&child.id());
+}
+
+/// A program that runs to its own end, unless it is dropped before.
+pub(crate) struct Errand(Child);
+
+impl Errand {
+    /// Starts it for a contender, on its core.
+    ///
+    /// # Errors
+    /// When the program is missing.
+    pub(crate) fn start(command: Command, contender: &'static str, cores: &Cores) -> anyhow::Result<Self> {
+        start(command, contender, cores).map(Self)
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> anyhow::Result<ExitStatus> {
+        Ok(self.0.wait()?)
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.0.try_wait()?.is_some())
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        end(&mut self.0);
+    }
 }
 
 /// A contender that runs, until it is dropped.
@@ -108,20 +169,14 @@ impl Running {
     /// When a program is missing.
     pub(super) fn spawn(
         commands: Vec<Command>,
+        contender: &'static str,
         http: SocketAddr,
         https: SocketAddr,
         cores: &Cores,
     ) -> anyhow::Result<Self> {
         let mut running = Self { children: Vec::new(), http, https, begun: Instant::now(), told_cpu_s: Cell::new(0.0) };
-        for mut command in commands {
-            command.process_group(0);
-            let name = command.get_program().to_owned();
-            let mut remains = remains();
-            let child = cores.on_the_contenders(|| command.spawn())?;
-            let child = child.with_context(|| format!("{} can't be started", name.display()))?;
-            remains.children.insert(child.id());
-            drop(remains);
-            running.children.push(child);
+        for command in commands {
+            running.children.push(start(command, contender, cores)?);
         }
         Ok(running)
     }
@@ -200,11 +255,7 @@ impl Running {
 impl Drop for Running {
     /// Kills all that is left of it.
     fn drop(&mut self) {
-        for child in &mut self.children {
-            kill_tree(child.id());
-            let _ended = child.wait();
-            remains().children.remove(&child.id());
-        }
+        self.children.iter_mut().for_each(end);
     }
 }
 
@@ -281,18 +332,30 @@ fn resident_bytes(process: u32) -> anyhow::Result<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn shell(script: &str) -> Running {
+    /// A shell in the place of a contender.
+    pub(in crate::peers) fn shell_of(contender: &'static str, script: &str) -> Running {
         let mut command = Command::new("sh");
         command.arg("-c").arg(script).stdout(std::process::Stdio::null());
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
         let world = super::super::world::World::new(PathBuf::new()).unwrap();
-        Running::spawn(vec![command], nowhere, nowhere, world.cores()).unwrap()
+        Running::spawn(vec![command], contender, nowhere, nowhere, world.cores()).unwrap()
     }
 
-    fn is_alive(process: u32) -> bool {
+    fn shell(script: &str) -> Running {
+        shell_of("shell", script)
+    }
+
+    impl Running {
+        /// Waits for the end of its first program.
+        pub(in crate::peers) fn wait_until_it_ends(&mut self) {
+            self.children[0].wait().unwrap();
+        }
+    }
+
+    pub(in crate::peers) fn is_alive(process: u32) -> bool {
         // One that has ended and was not asked about is a zombie, and no process any more.
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))

@@ -52,7 +52,7 @@ pub(crate) fn measure(bulaq: &Path, options: &Options) -> anyhow::Result<Profile
     let sizes = Sizes::default();
     let all = cases::all(&sizes);
     let world = World::new(bulaq.canonicalize().unwrap_or_else(|_| bulaq.to_owned()))?;
-    let scene = Scene { world: &world, seconds: 1.0, objects: sizes.objects };
+    let scene = Scene { world: &world, seconds: 1.0 };
     let mut profile = Profile { commit: commit(), cases: Vec::new() };
     for (at, name) in options.cases.iter().enumerate() {
         let Some(case) = all.iter().find(|case| case.name() == name.as_str()) else {

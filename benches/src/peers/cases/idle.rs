@@ -10,7 +10,7 @@ use crate::peers::figures::{Better, Figure, Target};
 use crate::peers::running::Running;
 
 /// How long nothing is asked.
-const REST: Duration = Duration::from_secs(20);
+const REST: Duration = Duration::from_secs(10);
 
 /// Until what the last requests caused is done.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -31,10 +31,6 @@ impl Case for Idle {
 
     fn rows(&self) -> Vec<Figure> {
         vec![Figure::main("CPU in a second", "ms", Better::Less).with_target(Target::AtMost(CPU_MS_MAX))]
-    }
-
-    fn rounds(&self, wished: u32) -> u32 {
-        wished.min(2)
     }
 
     fn begin<'a>(&'a self, scene: &Scene<'a>, contender: Contender) -> anyhow::Result<Box<dyn Turns + 'a>> {

@@ -6,6 +6,7 @@ mod hits;
 mod idle;
 mod large;
 mod memory;
+mod million;
 mod mixed;
 mod morning;
 mod pass;
@@ -40,6 +41,17 @@ pub(crate) trait Case {
         wished
     }
 
+    /// Whether it is asked when nobody names it.
+    fn is_usual(&self) -> bool {
+        true
+    }
+
+    /// How long getting ready may take, and each turn, where steady load takes so many seconds. Whoever takes longer is
+    /// ended: long enough for the slowest on a busy machine, and short enough that a run with one who hangs goes on.
+    fn limit(&self, seconds: f64) -> Duration {
+        Duration::from_secs(90) + Duration::from_secs_f64(seconds * 10.0)
+    }
+
     /// Makes a contender ready for all its turns: started, filled and found to give the right bytes.
     ///
     /// # Errors
@@ -62,8 +74,6 @@ pub(crate) struct Scene<'a> {
     pub(crate) world: &'a World,
     /// How long a turn with steady load takes.
     pub(crate) seconds: f64,
-    /// How many objects a full store has.
-    pub(crate) objects: u32,
 }
 
 impl Scene<'_> {
@@ -101,7 +111,7 @@ impl Default for Sizes {
 
 /// All cases, in the order of the table.
 pub(crate) fn all(sizes: &Sizes) -> Vec<Box<dyn Case>> {
-    let stores = Rc::new(memory::FullStores::default());
+    let stores = Rc::new(memory::FullStores::new(sizes.objects));
     vec![
         Box::new(hits::TINY),
         Box::new(hits::SMALL),
@@ -119,7 +129,8 @@ pub(crate) fn all(sizes: &Sizes) -> Vec<Box<dyn Case>> {
         Box::new(pass::PassOne),
         Box::new(crowd::Crowd),
         Box::new(memory::Memory(Rc::clone(&stores))),
-        Box::new(restart::Restart { stores, objects: sizes.objects }),
+        Box::new(restart::Restart(stores)),
+        Box::new(million::Million),
         Box::new(idle::Idle),
         Box::new(morning::Morning { length: sizes.morning }),
         Box::new(splice::Splice),

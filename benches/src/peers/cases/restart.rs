@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
 
-use super::memory::{FullStore, FullStores, object};
+use super::memory::{self, FullStore, FullStores, object};
 use super::story::visit_all;
 use super::{Case, Scene, Turns};
 use crate::boxed::HOST;
@@ -36,9 +36,20 @@ const MANY: u32 = 500_000;
 /// The object that is asked for first.
 const FIRST: u32 = 7;
 
-pub(super) struct Restart {
-    pub(super) stores: Rc<FullStores>,
-    pub(super) objects: u32,
+pub(super) struct Restart(pub(super) Rc<FullStores>);
+
+/// What is asked of a store with so many objects.
+pub(super) fn rows(objects: u32) -> Vec<Figure> {
+    let less = |name| Figure::told(name, "s", Better::Less);
+    let first_max = if objects < MANY { FIRST_HIT_S_MAX } else { FIRST_HIT_OF_MANY_S_MAX };
+    let all = |name| Figure::told(name, "", Better::More).with_target(Target::AtLeast(1.0));
+    vec![
+        less("to stop"),
+        Figure { is_main: true, ..less("to the first hit").with_target(Target::AtMost(first_max)) },
+        all("hits of those stored"),
+        less("to the first hit after a kill").with_target(Target::AtMost(first_max)),
+        all("hits of those stored after a kill"),
+    ]
 }
 
 impl Case for Restart {
@@ -52,16 +63,12 @@ impl Case for Restart {
     }
 
     fn rows(&self) -> Vec<Figure> {
-        let less = |name| Figure::told(name, "s", Better::Less);
-        let first_max = if self.objects < MANY { FIRST_HIT_S_MAX } else { FIRST_HIT_OF_MANY_S_MAX };
-        let all = |name| Figure::told(name, "", Better::More).with_target(Target::AtLeast(1.0));
-        vec![
-            less("to stop"),
-            Figure { is_main: true, ..less("to the first hit").with_target(Target::AtMost(first_max)) },
-            all("hits of those stored"),
-            less("to the first hit after a kill").with_target(Target::AtMost(first_max)),
-            all("hits of those stored after a kill"),
-        ]
+        rows(self.0.objects)
+    }
+
+    /// It may have to be filled first.
+    fn limit(&self, _seconds: f64) -> Duration {
+        memory::limit(self.0.objects)
     }
 
     fn rounds(&self, wished: u32) -> u32 {
@@ -69,13 +76,14 @@ impl Case for Restart {
     }
 
     fn begin<'a>(&'a self, scene: &Scene<'a>, contender: Contender) -> anyhow::Result<Box<dyn Turns + 'a>> {
-        let FullStore { running, home } = self.stores.take(scene, contender)?;
-        Ok(Box::new(Ready { scene: *scene, full: Some(running), home, places: Places::new(7) }))
+        let full = self.0.take(scene, contender)?;
+        Ok(Box::new(Ready::new(scene, full, self.0.objects)))
     }
 }
 
-struct Ready<'a> {
+pub(super) struct Ready<'a> {
     scene: Scene<'a>,
+    objects: u32,
     /// None only while it is being started again.
     full: Option<Running>,
     home: crate::peers::contenders::Home,
@@ -100,7 +108,12 @@ impl Turns for Ready<'_> {
     }
 }
 
-impl Ready<'_> {
+impl<'a> Ready<'a> {
+    /// A contender whose store has so many objects.
+    pub(super) fn new(scene: &Scene<'a>, FullStore { running, home }: FullStore, objects: u32) -> Self {
+        Self { scene: *scene, objects, full: Some(running), home, places: Places::new(7) }
+    }
+
     /// Seconds from the start to the first answer, if that was a hit; and the share of hits among others that are stored.
     fn start_again(&mut self) -> anyhow::Result<(Option<f64>, f64)> {
         let origin = self.scene.world.origin();
@@ -110,7 +123,7 @@ impl Ready<'_> {
         let took = running.begun().elapsed().as_secs_f64();
         let is_hit = origin.asked().requests == asked;
         let asked = origin.asked().requests;
-        let sample = sample(self.scene.objects, self.places.below(u64::from(u32::MAX)));
+        let sample = sample(self.objects, self.places.below(u64::from(u32::MAX)));
         let count = sample.len();
         visit_all(running.http, 1, sample.into_iter().map(object))?;
         let missed = origin.asked().requests - asked;

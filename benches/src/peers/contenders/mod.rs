@@ -21,7 +21,7 @@ use anyhow::{Context as _, bail, ensure};
 use tempfile::TempDir;
 
 use crate::boxed::HOST;
-use crate::peers::running::Running;
+use crate::peers::running::{Errand, Running};
 use crate::peers::world::World;
 
 /// Who is measured.
@@ -63,10 +63,12 @@ pub(crate) struct Budget {
     pub(crate) memory_mib: u64,
     /// The store on disk, in MiB.
     pub(crate) disk_mib: u64,
+    /// What the box's index may keep in memory, in MiB.
+    pub(crate) index_mib: u64,
 }
 
 /// As much as a small box has to give.
-pub(crate) const BUDGET: Budget = Budget { memory_mib: 256, disk_mib: 4_096 };
+pub(crate) const BUDGET: Budget = Budget { memory_mib: 256, disk_mib: 4_096, index_mib: 64 };
 
 /// One program of a contender.
 #[derive(Debug)]
@@ -294,6 +296,7 @@ impl Site<'_> {
             ("memory_mib", budget.memory_mib.to_string()),
             ("memory_bytes", (budget.memory_mib << 20).to_string()),
             ("disk_mib", budget.disk_mib.to_string()),
+            ("index_mib", budget.index_mib.to_string()),
         ];
         values.extend(more.iter().cloned());
         let path = self.folder.join(name);
@@ -362,18 +365,17 @@ impl Home {
     /// When there is no such program.
     pub(crate) fn spawn(&self, world: &World) -> anyhow::Result<Running> {
         let commands = self.programs.iter().map(|program| program.command(self.folder.path())).collect();
-        Running::spawn(commands, self.http, self.https, world.cores())
+        Running::spawn(commands, self.contender.name(), self.http, self.https, world.cores())
     }
 
     /// Starts a night of the box that runs here; it ends when the night is over.
     ///
     /// # Errors
     /// When there is no such program.
-    pub(crate) fn night(&self, world: &World) -> anyhow::Result<std::process::Child> {
+    pub(crate) fn night(&self, world: &World) -> anyhow::Result<Errand> {
         let mut command = Program::new(world.bulaq(), &["prefetch"]).command(self.folder.path());
         command.stderr(Stdio::null());
-        let night = world.cores().on_the_contenders(|| command.spawn())?;
-        night.context("the night can't be started")
+        Errand::start(command, self.contender.name(), world.cores())
     }
 
     /// Where it keeps what it stores.

@@ -204,7 +204,7 @@ impl Load {
             }
             // Without a free client, only an answer brings work.
             let wait = due.filter(|_| !ready.is_empty()).map_or(PATIENCE, |due| due - Instant::now().min(due));
-            self.wait(&mut events, wait, due.is_some())?;
+            self.wait(&mut events, wait)?;
             for event in events.drain(..) {
                 let number = usize::try_from(event.data.u64()).context("an event of nobody")?;
                 self.read(number, &mut tally, &mut ready)?;
@@ -214,10 +214,10 @@ impl Load {
         Ok(tally)
     }
 
-    fn wait(&self, events: &mut Vec<epoll::Event>, wait: Duration, more_is_due: bool) -> anyhow::Result<()> {
+    fn wait(&self, events: &mut Vec<epoll::Event>, wait: Duration) -> anyhow::Result<()> {
         let timeout = Timespec { tv_sec: i64::try_from(wait.as_secs())?, tv_nsec: i64::from(wait.subsec_nanos()) };
         match epoll::wait(&self.events, rustix::buffer::spare_capacity(events), Some(&timeout)) {
-            Ok(count) => ensure!(count > 0 || wait < PATIENCE || !more_is_due, "no answer in {} s", PATIENCE.as_secs()),
+            Ok(count) => ensure!(count > 0 || wait < PATIENCE, "no answer in {} s", PATIENCE.as_secs()),
             Err(Errno::INTR) => (),
             Err(error) => return Err(error.into()),
         }

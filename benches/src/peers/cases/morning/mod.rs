@@ -57,9 +57,8 @@ impl Case for Morning {
         ]
     }
 
-    /// It is a minute long, and its counts do not depend on the moment.
-    fn rounds(&self, _wished: u32) -> u32 {
-        1
+    fn limit(&self, _seconds: f64) -> Duration {
+        self.length + Duration::from_secs(90)
     }
 
     fn begin<'a>(&'a self, scene: &Scene<'a>, contender: Contender) -> anyhow::Result<Box<dyn Turns + 'a>> {
