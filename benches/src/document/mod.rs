@@ -1,28 +1,36 @@
 //! `docs/performance.md`, made from what a full run of `peers` and `profile` wrote down, and from what was written by hand
 //! about the targets that were missed. Figures are never typed.
 
+mod churn;
 mod losses;
 mod page;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde::de::DeserializeOwned;
 
 use crate::peers::Comparison;
 use crate::profile::Profile;
+use churn::Churn;
 use losses::Losses;
 
-/// The committed runs: steady load in several rounds, and the stories, which take minutes each, in one.
-const RESULTS: [&str; 2] = ["benches/results/steady.json", "benches/results/stories.json"];
+/// Where the committed results are.
+const RESULTS: &str = "benches/results";
+
+/// What else is there beside the runs of `peers`.
+const PROFILE: &str = "profile.json";
+const CHURN: &str = "churn.json";
+const LOSSES: &str = "losses.toml";
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// What runs of `peers --json` wrote, in this order; `profile.json` and `losses.toml` stand beside the first.
-    #[arg(default_values = RESULTS, value_name = "FILE.json")]
-    results: Vec<PathBuf>,
+    /// The folder with what runs of `peers --json` wrote, in the order of their names, and with `profile.json`,
+    /// `churn.json` and `losses.toml`.
+    #[arg(default_value = RESULTS, value_name = "FOLDER")]
+    results: PathBuf,
     /// Writes the page there; without it, it is printed.
     #[arg(long, value_name = "FILE.md")]
     out: Option<PathBuf>,
@@ -43,12 +51,26 @@ pub(crate) fn make(options: &Options) -> anyhow::Result<()> {
     }
 }
 
-fn page_of(results: &[PathBuf]) -> anyhow::Result<String> {
-    let folder = results.first().and_then(|first| first.parent()).unwrap_or(Path::new("."));
-    let runs: Vec<Comparison> = results.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
-    let profile: Profile = read(&folder.join("profile.json"))?;
-    let losses = Losses::read(&folder.join("losses.toml"))?;
-    page::of(&runs, &profile, &losses)
+fn page_of(folder: &Path) -> anyhow::Result<String> {
+    let runs: Vec<Comparison> = runs_in(folder)?.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
+    let profile: Profile = read(&folder.join(PROFILE))?;
+    let churn: Churn = read(&folder.join(CHURN))?;
+    let losses = Losses::read(&folder.join(LOSSES))?;
+    page::of(&runs, &profile, &churn, &losses)
+}
+
+/// What runs of `peers` wrote into a folder.
+fn runs_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+    let files = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    let is_run = |file: &PathBuf| {
+        file.extension().is_some_and(|extension| extension == "json")
+            && file.file_name().is_some_and(|name| name != PROFILE && name != CHURN)
+    };
+    let mut runs: Vec<PathBuf> = files.into_iter().filter(is_run).collect();
+    runs.sort();
+    ensure!(!runs.is_empty(), "{} has no run of `peers`", folder.display());
+    Ok(runs)
 }
 
 fn read<T: DeserializeOwned>(file: &Path) -> anyhow::Result<T> {
@@ -63,26 +85,29 @@ mod tests {
     #[test]
     fn the_committed_page_is_made_from_the_committed_results() {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let (results, page) = (RESULTS.map(|file| top.join(file)), top.join("docs/performance.md"));
-        let is_there = results.each_ref().map(|file| file.exists());
-        assert_eq!(is_there, [page.exists(); 2], "a page without results, or results without a page");
-        if page.exists() {
-            let (committed, made) = (fs::read_to_string(page).unwrap(), page_of(&results).unwrap());
-            assert!(
-                committed == made,
-                "make it again: cargo run -p bulaq-benches -- document --out docs/performance.md"
-            );
-        }
+        let committed = fs::read_to_string(top.join("docs/performance.md")).unwrap();
+        let made = page_of(&top.join(RESULTS)).unwrap();
+        assert!(committed == made, "make it again: cargo run -p bulaq-benches -- document --out docs/performance.md");
     }
 
     #[test]
     fn what_is_missing_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("steady.json");
-        assert!(
-            format!("{:#}", page_of(std::slice::from_ref(&file)).unwrap_err()).contains("steady.json cannot be read")
-        );
-        fs::write(&file, "{}").unwrap();
-        assert!(format!("{:#}", page_of(&[file]).unwrap_err()).contains("is not what this version writes"));
+        let said = || format!("{:#}", page_of(folder.path()).unwrap_err());
+        fs::write(folder.path().join(PROFILE), "{}").unwrap();
+        assert!(said().contains("has no run"), "{}", said());
+        fs::write(folder.path().join("full.json"), "{}").unwrap();
+        assert!(said().contains("full.json is not what this version writes"), "{}", said());
+        assert!(format!("{:#}", page_of(&folder.path().join("no")).unwrap_err()).contains("cannot be read"));
+    }
+
+    #[test]
+    fn runs_come_in_the_order_of_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["million.json", "full.json", PROFILE, CHURN, LOSSES] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let runs = runs_in(folder.path()).unwrap();
+        assert_eq!(runs, ["full.json", "million.json"].map(|name| folder.path().join(name)));
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::ensure;
 
+use super::churn::Churn;
 use super::losses::Losses;
 use crate::peers::{CaseFigures, Comparison, Contender, Figure, Target, Verdict, spread};
 use crate::profile::Profile;
@@ -38,11 +39,13 @@ fn is_one_round(case: &CaseFigures) -> bool {
 /// The whole page.
 ///
 /// # Errors
-/// When a missed target has no explanation, or one explains what does not exist.
-pub(super) fn of(runs: &[Comparison], profile: &Profile, losses: &Losses) -> anyhow::Result<String> {
+/// When a case stands in two runs, a missed target has no explanation, or one explains what does not exist.
+pub(super) fn of(runs: &[Comparison], profile: &Profile, churn: &Churn, losses: &Losses) -> anyhow::Result<String> {
     let mut rows: Vec<Row<'_>> = Vec::new();
     for run in runs {
         for case in &run.cases {
+            let is_new = rows.iter().all(|row| row.case.name != case.name);
+            ensure!(is_new, "{} stands in two of the results: remove it from one, or the older one", case.name);
             rows.extend(case.figures.iter().map(|figure| Row { run, case, figure }));
         }
     }
@@ -57,6 +60,7 @@ pub(super) fn of(runs: &[Comparison], profile: &Profile, losses: &Losses) -> any
     page += &summary(runs, &rows);
     page += &targets(&rows);
     page += &lost(&rows, losses)?;
+    page += &churn.section();
     page += &hit_path(profile);
     page += &all_figures(runs);
     page += &how(runs);
@@ -342,7 +346,7 @@ fn how(runs: &[Comparison]) -> String {
 }
 
 /// A figure's name with its unit, if it has one.
-fn with_unit(name: &str, unit: &str) -> String {
+pub(super) fn with_unit(name: &str, unit: &str) -> String {
     if unit.is_empty() { name.to_owned() } else { format!("{name}, {unit}") }
 }
 
@@ -353,7 +357,7 @@ fn sentence(what: &str) -> String {
 }
 
 /// A number with as many digits as say something.
-fn shown(value: f64) -> String {
+pub(super) fn shown(value: f64) -> String {
     match value.abs() {
         size if size >= 1_000.0 => bulaq_benches::counts::grouped(value.round() as u64),
         size if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
@@ -366,6 +370,7 @@ fn shown(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::churn::tests::churn;
     use super::*;
 
     /// Two cases: one target met, one missed.
@@ -405,7 +410,7 @@ mod tests {
 
     #[test]
     fn the_page_has_every_figure_and_what_was_lost() {
-        let page = of(&[comparison(true)], &profile(), &Losses::parse(WHY).unwrap()).unwrap();
+        let page = of(&[comparison(true)], &profile(), &churn(true), &Losses::parse(WHY).unwrap()).unwrap();
         for part in [
             "Of 2 targets 1 are met.\nMissed: *large-full: bytes*",
             "| tiny-hit | processor time, CPU s | 0.500 | 1 | 2.00 | 1.25 (haproxy) | ratio ≥ 0.95 | met |",
@@ -413,6 +418,7 @@ mod tests {
             "**large-full: bytes** (5 GB per CPU s, ratio 0.50; ratio ≥ 0.8, ahead of all others). It copies each byte.",
             "- large-full: bytes: nginx 10 against our 5 GB per CPU s",
             "| ours: store | 12.3 |",
+            "## A day's churn in ten minutes\n",
             "![flame graph](performance-flame.svg)",
             "### tiny-hit\n\nHits of 1 KiB.\n",
             "| figure | nginx | haproxy | bulaq |",
@@ -429,22 +435,22 @@ mod tests {
     #[test]
     fn a_missed_target_wants_an_explanation() {
         let nothing = Losses::default();
-        let error = of(&[comparison(true)], &profile(), &nothing).unwrap_err().to_string();
+        let error = of(&[comparison(true)], &profile(), &churn(true), &nothing).unwrap_err().to_string();
         assert!(error.contains("`large-full: bytes`") && !error.contains("tiny-hit"), "{error}");
         let wrong = Losses::parse("[large-full]\nbyte = \"x\"\n").unwrap();
-        let error = of(&[comparison(true)], &profile(), &wrong).unwrap_err().to_string();
+        let error = of(&[comparison(true)], &profile(), &churn(true), &wrong).unwrap_err().to_string();
         assert!(error.contains("not among the results"), "{error}");
     }
 
     #[test]
     fn a_noisy_run_gets_no_verdict() {
-        let page = of(&[comparison(false)], &profile(), &Losses::default()).unwrap();
+        let page = of(&[comparison(false)], &profile(), &churn(true), &Losses::default()).unwrap();
         assert!(
             page.contains("For tiny-hit, large-full the machine was too noisy for a verdict: a storm")
                 && page.contains("| no verdict |"),
             "{page}"
         );
-        assert!(!page.contains("**missed**") && !page.contains("| met |"), "{page}");
+        assert!(!page.contains("**missed**") && !page.contains("ratio ≥ 0.95 | met |"), "{page}");
     }
 
     #[test]
@@ -455,7 +461,9 @@ mod tests {
         stories.cases[0].name = "crowd".to_owned();
         stories.cases[0].figures[0].values.values_mut().for_each(|values| values.truncate(1));
         stories.contenders.remove(1);
-        let page = of(&[comparison(true), stories], &profile(), &Losses::parse(WHY).unwrap()).unwrap();
+        let twice = of(&[comparison(true), comparison(true)], &profile(), &churn(true), &Losses::parse(WHY).unwrap());
+        assert!(twice.unwrap_err().to_string().contains("tiny-hit stands in two of the results"));
+        let page = of(&[comparison(true), stories], &profile(), &churn(true), &Losses::parse(WHY).unwrap()).unwrap();
         for part in [
             "Of 3 targets 2 are met, 1 of them in cases of one round.",
             "| ratio ≥ 0.95 | met |\n",
