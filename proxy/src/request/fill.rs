@@ -14,6 +14,7 @@ use bulaq_cache_policy::{
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
+use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -22,7 +23,7 @@ use super::collapse::Lead;
 use super::combine::{Arriving, Assembly, By, Landing, Wanted};
 use super::growing::{Growing, Pen, Reader};
 use super::refusal::Unusable;
-use super::waking::next_frame;
+use super::waking::telling;
 use super::{Context, ForwardError, InterimSender, Way, combine};
 use crate::origin::{OriginBody, SecondTry, WanBytes};
 use crate::store::{Fill, StoreRefusal, StoredResponse};
@@ -434,7 +435,7 @@ impl Flight {
         if fill.is_some() && timeout(BACKLOG_WAIT, self.context.store.has_room_for_another()).await.is_err() {
             fill = None; // the clients wait no longer for a disk that hangs
         }
-        while let Some(frame) = next_frame(&mut body, pen.must_tell_at(), || pen.tell()).await {
+        while let Some(frame) = telling(pen.must_tell_at(), || pen.tell(), body.frame()).await {
             match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(chunk)) => {
                     if !push(&mut fill, &pen, chunk).await || is_paced && !pen.keep_pace().await {
@@ -526,7 +527,8 @@ fn unusable(stored: &StoredResponse) -> Unusable {
 /// Hands a chunk on. When the store can take no more, the readers go on from memory; false when there are none left.
 async fn push(fill: &mut Option<Fill>, pen: &Pen, chunk: Bytes) -> bool {
     if let Some(open) = fill {
-        match open.append(chunk.clone()).await {
+        // The disk may take a while.
+        match telling(pen.must_tell_at(), || pen.tell(), open.append(chunk.clone())).await {
             Ok(()) => {
                 pen.push_kept(chunk);
                 return true;

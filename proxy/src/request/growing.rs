@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::waking::Waking;
+use super::waking::{self, Waking};
 use crate::request::{BodyError, ForwardError};
 use crate::store::BodyFile;
 
@@ -192,6 +192,10 @@ impl Pen {
                     return true;
                 }
             }
+            if self.must_tell_at().is_some() {
+                self.tell(); // who does not know of it cannot read on
+                continue;
+            }
             changed.await;
         }
     }
@@ -237,10 +241,16 @@ impl State {
 
     /// Whether readers are to be woken for what has just arrived.
     fn is_waking_due(&mut self) -> bool {
-        self.waking.is_due(self.end, self.readers.len())
+        let told = self.waking.told();
+        let is_due = self.waking.is_due(self.end, self.readers.len());
+        if is_due {
+            waking::join(&mut self.window, told);
+        }
+        is_due
     }
 
     fn all_told(&mut self) {
+        waking::join(&mut self.window, self.waking.told());
         self.waking.all_told(self.end);
     }
 
@@ -405,7 +415,6 @@ impl Drop for Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::waking;
 
     async fn read_all(mut reader: Reader) -> Result<Vec<u8>, BodyError> {
         let mut all = Vec::new();
@@ -510,6 +519,23 @@ mod tests {
         assert_eq!(next.await.unwrap().unwrap(), "second");
         pen.complete();
         assert!(crowd[0].next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paced_pen_tells_a_crowd_before_it_waits_for_it() {
+        let (growing, pen) = Growing::start(None);
+        let mut crowd: Vec<_> = (0..waking::CROWD).map(|_| growing.reader(0, u64::MAX).unwrap()).collect();
+        for bytes in [1, 10_000] {
+            pen.push_kept(Bytes::from(vec![7u8; bytes]));
+        }
+        assert_eq!(crowd[0].next().await.unwrap().unwrap().len(), 1);
+        assert!(pen.keep_pace().await && pen.must_tell_at().is_some(), "it need not wait");
+        growing.lock().push(Bytes::from(vec![7u8; 300_000]));
+        let mut pace = Box::pin(pen.keep_pace());
+        assert!(futures_util::poll!(&mut pace).is_pending());
+        assert!(pen.must_tell_at().is_none());
+        assert_eq!(crowd[0].next().await.unwrap().unwrap().len(), 310_000, "in one piece");
+        assert!(pace.await);
     }
 
     #[tokio::test]

@@ -8,13 +8,14 @@ use bytes::{Buf, Bytes};
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
 use http::{Request, Response};
 use http_body::Body;
+use http_body_util::BodyExt;
 
 use super::assembly::Assembly;
 use super::run::{End, Run};
 use crate::origin::OriginBody;
 use crate::request::asked::Asked;
 use crate::request::fill::{WanTally, keep_for_the_day};
-use crate::request::waking::next_frame;
+use crate::request::waking::telling;
 use crate::request::{Context, ForwardError, RequestBody, Way};
 use crate::store::BLOCK_BYTES;
 
@@ -152,7 +153,7 @@ impl Bringing<'_> {
     }
 
     async fn take(&self, mut body: OriginBody, response_end: u64, mut skip: u64) -> End {
-        while let Some(frame) = next_frame(&mut body, self.run.must_tell_at(), || self.run.tell()).await {
+        while let Some(frame) = telling(self.run.must_tell_at(), || self.run.tell(), body.frame()).await {
             let mut data = match frame.map(http_body::Frame::into_data) {
                 Ok(Ok(data)) => data,
                 Ok(Err(_trailers)) => continue,

@@ -15,7 +15,7 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use crate::request::ForwardError;
-use crate::request::waking::Waking;
+use crate::request::waking::{self, Waking};
 use crate::store::BLOCK_BYTES;
 
 /// How far ahead of what has arrived a reader may want to begin and still wait for this run. Who wants to begin further
@@ -233,8 +233,11 @@ impl Run {
     pub(super) fn push(&self, bytes: Bytes) {
         let mut state = self.lock();
         state.push(self.start, bytes);
-        let (came, readers) = (state.arrived - self.start, state.followers.len());
+        let (told, came, readers) = (state.waking.told(), state.arrived - self.start, state.followers.len());
         let is_due = state.waking.is_due(came, readers);
+        if is_due {
+            state.join(self.start + told);
+        }
         drop(state);
         if is_due {
             self.changed.notify_waiters();
@@ -246,10 +249,18 @@ impl Run {
         self.lock().waking.must_tell_at()
     }
 
+    /// Wakes those who do not know of all that has arrived, before the run waits for them.
+    fn tell_all(&self) {
+        if self.must_tell_at().is_some() {
+            self.tell();
+        }
+    }
+
     /// Wakes all who wait for what has arrived.
     pub(super) fn tell(&self) {
         let mut state = self.lock();
-        let came = state.arrived - self.start;
+        let (told, came) = (state.waking.told(), state.arrived - self.start);
+        state.join(self.start + told);
         state.waking.all_told(came);
         drop(state);
         self.changed.notify_waiters();
@@ -298,6 +309,7 @@ impl Run {
                     return true;
                 }
             }
+            self.tell_all();
             if tokio::time::timeout(SLOW_READER_WAIT, moved).await.is_err() {
                 self.lock().leave_slowest();
                 self.changed.notify_waiters();
@@ -318,6 +330,7 @@ impl Run {
                     return true;
                 }
             }
+            self.tell_all();
             moved.await;
         }
     }
@@ -346,6 +359,12 @@ impl State {
             }
             _ => chunks.push_back((offset, bytes)),
         }
+    }
+
+    /// Makes one piece of what readers are told of now.
+    fn join(&mut self, told: u64) {
+        waking::join(&mut self.lead_in, told);
+        waking::join(&mut self.chunks, told);
     }
 
     /// What of memory begins at `position`, if it is there.
@@ -396,5 +415,36 @@ impl Drop for Follower {
     fn drop(&mut self) {
         self.run.lock().followers.remove(&self.id);
         self.run.moved.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::waking::CROWD;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_knows_of_all_that_has_come_when_the_run_waits_for_it() {
+        let run = Arc::new(Run::new(0, 4 * BLOCK_BYTES));
+        let crowd: Vec<_> = (0..CROWD).map(|_| run.follow(0)).collect();
+        run.keep_no_more();
+        run.push(Bytes::from(vec![7; usize::try_from(BLOCK_BYTES).unwrap()]));
+        run.push(Bytes::from(vec![7; 10_000]));
+        assert!(run.must_tell_at().is_some(), "more is awaited");
+        let mut waits = Box::pin(run.wait_for_readers());
+        assert!(futures_util::poll!(&mut waits).is_pending());
+        assert!(run.must_tell_at().is_none());
+        crowd.iter().for_each(|follower| follower.stands_at(run.arrived()));
+        assert!(waits.await);
+        run.push(Bytes::from(vec![7; 10_000]));
+        let told = run.must_tell_at();
+        let mut pace = Box::pin(run.keep_pace());
+        assert!(futures_util::poll!(&mut pace).is_ready(), "they keep up");
+        assert_eq!(run.must_tell_at(), told);
+        run.push(Bytes::from(vec![7; usize::try_from(BLOCK_BYTES).unwrap()]));
+        run.push(Bytes::from(vec![7; 10_000]));
+        let mut pace = Box::pin(run.keep_pace());
+        assert!(futures_util::poll!(&mut pace).is_pending());
+        assert!(run.must_tell_at().is_none());
     }
 }
