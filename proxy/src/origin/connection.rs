@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::http1::{self, Failure, Socket, Why, Wire};
+use super::http1::{self, Failure, Look, Socket, Why, Wire};
 use super::options::HEAD_BYTES_MAX;
 use super::outgoing::Outgoing;
 use crate::request::ForwardError;
@@ -150,9 +150,9 @@ impl Connection {
 
     /// Whether it can take a request now. An HTTP/1.1 connection on which the origin sent more than it was asked for
     /// says no.
-    pub(super) async fn is_ready(&mut self) -> bool {
+    pub(super) async fn is_ready(&mut self, how: Look) -> bool {
         match &mut self.sender {
-            Sender::Http1(wire) => wire.is_quiet(),
+            Sender::Http1(wire) => wire.is_quiet(how),
             Sender::Http2(sender, _) => timeout(READY_TIMEOUT, sender.ready()).await.is_ok_and(|ready| ready.is_ok()),
         }
     }

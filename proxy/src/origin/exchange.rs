@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::body::{Content, Held, OriginBody, WanBytes};
 use super::connection::{Connection, Fate, Protocol, Unsent};
-use super::http1::{self, Socket};
+use super::http1::{self, Look, Socket};
 use super::outgoing::Outgoing;
 use super::pool::Key;
 use super::shield::Slot;
@@ -78,6 +78,7 @@ impl Inner {
         let wan_bytes = WanBytes::default();
         wan_bytes.add(head_bytes(&head.headers));
         fields::strip_hop_by_hop(&mut head.headers);
+        fields::one_length(&mut head.headers);
         head.extensions.insert(wan_bytes.clone());
         let held = Held { slot, connection, pool: Arc::clone(&self.pool), key };
         let body = OriginBody::new(content, wan_bytes, self.options.idle_body_timeout, held);
@@ -137,7 +138,9 @@ impl Inner {
     ) -> Result<(Connection, Answer), ForwardError> {
         let (is_empty, is_safe) = (content.is_empty(), is_safe(&head.method));
         let mut may_try_again = head.may_try_again && is_empty && is_safe;
-        let mut connection = match self.pool.take(key).await {
+        // What may be sent once more finds out by itself.
+        let how = if may_try_again { Look::Glance } else { Look::Hard };
+        let mut connection = match self.pool.take(key, how).await {
             Some(connection) => connection,
             // In a box, as whatever is not needed for each request.
             None => match Box::pin(self.open_gated(permit, key)).await {
@@ -238,7 +241,7 @@ impl Inner {
         let Some(gate) = self.pool.gate(key) else { return self.open(permit, key).await };
         let came = Instant::now();
         let mut last_failure = gate.lock().await;
-        if let Some(connection) = self.pool.take(key).await {
+        if let Some(connection) = self.pool.take(key, Look::Hard).await {
             return Ok(connection);
         }
         match &*last_failure {

@@ -69,6 +69,20 @@ pub(super) fn strip_hop_by_hop(fields: &mut HeaderMap) {
     remove_where(fields, |name| name.as_str().starts_with("proxy-"));
 }
 
+/// Of several lines of `Content-Length`, which said the same where the framing was read, and of one that says it several
+/// times, one number is passed on (RFC 9110 §8.6).
+pub(super) fn one_length(fields: &mut HeaderMap) {
+    let mut lines = fields.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lines.next() else { return };
+    if lines.next().is_none() && first.as_bytes().iter().all(u8::is_ascii_digit) {
+        return;
+    }
+    let digits = first.as_bytes().split(|&byte| byte == b',').next().unwrap_or_default().trim_ascii();
+    if let Ok(one) = HeaderValue::from_bytes(digits) {
+        fields.insert(CONTENT_LENGTH, one);
+    }
+}
+
 /// Removes what no origin may see. The request path calls it before it decides, so that what is dropped here cannot have
 /// caused an answer either.
 pub(crate) fn remove_what_never_leaves(fields: &mut HeaderMap) {
@@ -184,6 +198,19 @@ mod tests {
             ]),
             ["accept: text/html", "cookie: a=b", "host: portal.kz", "via: 1.1 bulaq"]
         );
+    }
+
+    #[test]
+    fn a_length_is_passed_on_once() {
+        for lines in [&["12"][..], &["12", "12"], &["12, 12"], &["12 ,12", "12"]] {
+            let mut fields: HeaderMap =
+                lines.iter().map(|&line| (CONTENT_LENGTH, HeaderValue::from_static(line))).collect();
+            one_length(&mut fields);
+            assert_eq!(fields.get_all(CONTENT_LENGTH).iter().collect::<Vec<_>>(), ["12"], "{lines:?}");
+        }
+        let mut none = HeaderMap::new();
+        one_length(&mut none);
+        assert!(none.is_empty());
     }
 
     #[test]

@@ -13,24 +13,26 @@ use crate::request::{BodyError, RequestBody};
 /// A request's content that tells when it moves on.
 pub(super) struct Outgoing {
     content: Option<RequestBody>,
-    moved: Arc<Notify>,
+    /// None where there is no content to move.
+    moved: Option<Arc<Notify>>,
 }
 
 impl Outgoing {
     /// No content at all.
     pub(super) fn empty() -> Self {
-        Self { content: None, moved: Arc::default() }
+        Self { content: None, moved: None }
     }
 
     /// The content, and what is notified of each piece of it that leaves. The second is for one who waits alone.
     pub(super) fn new(content: RequestBody) -> Self {
         let content = (!content.is_end_stream()).then_some(content);
-        Self { content, moved: Arc::default() }
+        let moved = content.is_some().then(Arc::default);
+        Self { content, moved }
     }
 
     /// Notified of each piece of content that leaves.
     pub(super) fn moved(&self) -> Arc<Notify> {
-        Arc::clone(&self.moved)
+        self.moved.clone().unwrap_or_default()
     }
 
     /// Whether there is nothing to send, so that the request can be made a second time.
@@ -47,8 +49,8 @@ impl Body for Outgoing {
         let this = self.get_mut();
         let Some(content) = &mut this.content else { return Poll::Ready(None) };
         let frame = Pin::new(content).poll_frame(cx);
-        if frame.is_ready() {
-            this.moved.notify_one();
+        if let (true, Some(moved)) = (frame.is_ready(), &this.moved) {
+            moved.notify_one();
         }
         frame
     }

@@ -10,6 +10,7 @@ use bulaq_allowlist::{HostName, Permit, Scheme};
 use tokio::time::Instant;
 
 use super::connection::{Connection, Protocol};
+use super::http1::Look;
 use super::options::OriginOptions;
 use crate::request::ForwardError;
 
@@ -22,7 +23,7 @@ const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 /// Where a connection leads, and for whom. The site is part of it, since sites may trust different roots.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    pub(super) site: Box<str>,
+    pub(super) site: Arc<str>,
     pub(super) scheme: Scheme,
     pub(super) host: HostName,
     pub(super) port: u16,
@@ -31,7 +32,7 @@ pub(super) struct Key {
 impl From<&Permit> for Key {
     fn from(permit: &Permit) -> Self {
         Self {
-            site: permit.site().name().into(),
+            site: Arc::clone(permit.site().shared_name()),
             scheme: permit.scheme(),
             host: permit.host().clone(),
             port: permit.port(),
@@ -82,12 +83,12 @@ impl Pool {
         })
     }
 
-    /// A connection that can take a request now, if there is one.
-    pub(super) async fn take(&self, key: &Key) -> Option<Connection> {
+    /// A connection that can take a request now, if there is one; `how` says how sure that must be.
+    pub(super) async fn take(&self, key: &Key, how: Look) -> Option<Connection> {
         // Each round takes a connection away, so this ends.
         while let Some(mut connection) = self.take_any(key) {
             connection.is_reused = true;
-            if connection.is_ready().await {
+            if connection.is_ready(how).await {
                 return Some(connection);
             }
         }

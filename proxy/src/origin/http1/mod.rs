@@ -11,6 +11,7 @@ mod content;
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use http::header::{HeaderMap, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
@@ -63,6 +65,15 @@ pub(super) enum Socket {
     Plain(TcpStream),
     /// TLS that has proved who is there.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// How it is found out whether an idle connection is quiet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// By what the runtime knows: for a request that may be sent again.
+    Glance,
+    /// By the system's own word: for one that may not.
+    Hard,
 }
 
 /// A request as it is to be written.
@@ -117,10 +128,11 @@ impl Wire {
     }
 
     /// Whether an idle connection is still quiet. An origin that has closed it, or said something that nobody asked for, is
-    /// seen here as far as the system knows by now.
-    pub(super) fn is_quiet(&mut self) -> bool {
+    /// seen here as far as the runtime was told by now; `how` says whether the system is asked too, which costs a call.
+    pub(super) fn is_quiet(&mut self, how: Look) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        self.is_reusable() && self.poll_read(&mut cx).is_pending()
+        let is_quiet = self.is_reusable() && self.poll_read(&mut cx).is_pending();
+        is_quiet && (how == Look::Glance || self.socket.has_nothing_to_read())
     }
 
     /// Sends a request and reads the head of its answer, and how its content is framed. `after` without a sign of life ends
@@ -162,14 +174,16 @@ impl Wire {
         progress: &mut Progress,
         after: Duration,
     ) -> Poll<Result<Answer, Why>> {
-        match self.poll_write(cx) {
-            Ok(0) => {}
-            Ok(_) => {
-                progress.has_written = true;
-                if self.asking.has_content() {
-                    self.timer.arm(after);
-                }
+        let mut written = 0;
+        let outcome = self.poll_write(cx, &mut written);
+        if written > 0 {
+            progress.has_written = true;
+            if self.asking.has_content() {
+                self.timer.arm(after);
             }
+        }
+        match outcome {
+            Ok(()) => {}
             Err(Unwritten::Content) => return Poll::Ready(Err(Why::ContentFailed)),
             Err(Unwritten::Socket(_)) if progress.lost.is_some() => {}
             Err(Unwritten::Socket(error)) => {
@@ -217,7 +231,7 @@ impl Wire {
         decoder: &mut Decoder,
         after: Duration,
     ) -> Poll<Option<Result<Bytes, ()>>> {
-        if !(self.asking.is_done() && self.is_flushed) && self.poll_write(cx).is_err() {
+        if !(self.asking.is_done() && self.is_flushed) && self.poll_write(cx, &mut 0).is_err() {
             self.asking.give_up();
             (self.is_kept, self.is_flushed) = (false, true);
         }
@@ -266,9 +280,8 @@ impl Wire {
         decoder
     }
 
-    /// Writes what can be written now; how many bytes that was.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<usize, Unwritten> {
-        let mut count = 0;
+    /// Writes what can be written now, and adds to `count` how many bytes left, also when it fails after that.
+    fn poll_write(&mut self, cx: &mut Context<'_>, count: &mut usize) -> Result<(), Unwritten> {
         while !self.asking.is_done() {
             match self.asking.poll_gather(cx) {
                 Poll::Ready(Ok(())) => {}
@@ -283,10 +296,10 @@ impl Wire {
                 Poll::Ready(Ok(0)) => return Err(Unwritten::Socket(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
                     self.asking.wrote(written);
-                    count += written;
+                    *count += written;
                 }
                 Poll::Ready(Err(error)) => return Err(Unwritten::Socket(error)),
-                Poll::Pending => return Ok(count),
+                Poll::Pending => return Ok(()),
             }
         }
         // Pending means that TLS has records left over.
@@ -294,7 +307,7 @@ impl Wire {
         self.is_flushed = flushed.is_ready();
         match flushed {
             Poll::Ready(Err(error)) => Err(Unwritten::Socket(error)),
-            Poll::Ready(Ok(())) | Poll::Pending => Ok(count),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
         }
     }
 
@@ -308,6 +321,18 @@ impl Wire {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         }
         Poll::Ready(Ok(count))
+    }
+}
+
+impl Socket {
+    /// Whether the system has neither bytes nor an end for us. The runtime hears of those only when it next asks for events.
+    fn has_nothing_to_read(&self) -> bool {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let seen = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+        seen.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
@@ -383,4 +408,57 @@ impl AsyncWrite for Socket {
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::request::BodyError;
+
+    async fn connected() -> (TcpStream, Wire) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (listener.accept().await.unwrap().0, Wire::new(Socket::Plain(ours)))
+    }
+
+    #[tokio::test]
+    async fn an_end_is_seen_before_the_runtime_tells_of_it() {
+        let (theirs, mut wire) = connected().await;
+        for how in [Look::Glance, Look::Hard] {
+            assert!(wire.is_quiet(how), "{how:?}");
+        }
+        drop(theirs);
+        assert!(!wire.is_quiet(Look::Hard));
+    }
+
+    #[tokio::test]
+    async fn what_was_written_before_a_failure_counts() {
+        let (theirs, mut wire) = connected().await;
+        // One that is gone for good: the first write is answered with a reset, the second one fails.
+        SockRef::from(&theirs).set_linger(Some(Duration::ZERO)).unwrap();
+        let mut theirs = Some(theirs);
+        let pieces =
+            [Bytes::from(vec![7; GATHERED_BYTES]), Bytes::from_static(b"more")].into_iter().map(move |piece| {
+                if piece.len() < GATHERED_BYTES {
+                    theirs.take();
+                }
+                Ok::<_, BodyError>(Frame::data(piece))
+            });
+        let content = Outgoing::new(StreamBody::new(futures_util::stream::iter(pieces)).boxed_unsync());
+        let (method, target, fields) = (Method::POST, PathAndQuery::from_static("/"), HeaderMap::new());
+        wire.asking.begin(&method, &target, &fields, content);
+        let mut written = 0;
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let outcome = wire.poll_write(&mut cx, &mut written);
+        assert!(matches!(outcome, Err(Unwritten::Socket(_))));
+        assert!(written > GATHERED_BYTES, "{written}");
+    }
+
+    /// As much as is gathered for one write.
+    const GATHERED_BYTES: usize = 16 * 1024;
 }
