@@ -14,7 +14,7 @@ mod guarded;
 mod quick;
 mod socket;
 mod streams;
-mod timer;
+pub(super) mod timer;
 
 use std::convert::Infallible;
 use std::future::poll_fn;

@@ -8,14 +8,14 @@ use tokio::time::{Instant, Sleep, sleep};
 
 /// A timer that is made when first needed and then used again.
 #[derive(Debug, Default)]
-pub(super) struct Timer {
+pub(in crate::ingress) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     is_armed: bool,
 }
 
 impl Timer {
     /// Sets it unless it is set; says whether it did.
-    pub(super) fn arm(&mut self, wait: Duration) -> bool {
+    pub(in crate::ingress) fn arm(&mut self, wait: Duration) -> bool {
         if self.is_armed {
             return false;
         }
@@ -27,11 +27,11 @@ impl Timer {
         true
     }
 
-    pub(super) fn disarm(&mut self) {
+    pub(in crate::ingress) fn disarm(&mut self) {
         self.is_armed = false;
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::ingress) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.sleep {
             Some(sleep) if self.is_armed => sleep.as_mut().poll(cx),
             _ => Poll::Pending,

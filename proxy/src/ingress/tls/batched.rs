@@ -8,9 +8,12 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
+
+use crate::ingress::connection::timer::Timer;
 
 /// The connection for hyper.
 #[derive(Debug)]
@@ -18,7 +21,12 @@ pub(super) struct Batched<I>(Shared<I>);
 
 /// The other handle of the same, for the task that drives hyper. Both are used by that one task: nobody waits.
 #[derive(Debug)]
-pub(super) struct Departure<I>(Shared<I>);
+pub(super) struct Departure<I> {
+    tls: Shared<I>,
+    /// How long a client may take nothing of what waits to leave.
+    wait: Duration,
+    timer: Mutex<Timer>,
+}
 
 #[derive(Debug)]
 struct Shared<I>(Arc<Mutex<TlsStream<I>>>);
@@ -29,19 +37,68 @@ impl<I> Shared<I> {
     }
 }
 
-pub(super) fn batched<I>(tls: TlsStream<I>) -> (Batched<I>, Departure<I>) {
+/// The two handles; a client that takes nothing for `wait` is given up.
+pub(super) fn batched<I>(tls: TlsStream<I>, wait: Duration) -> (Batched<I>, Departure<I>) {
     let tls = Arc::new(Mutex::new(tls));
-    (Batched(Shared(Arc::clone(&tls))), Departure(Shared(tls)))
+    let departure = Departure { tls: Shared(Arc::clone(&tls)), wait, timer: Mutex::default() };
+    (Batched(Shared(tls)), departure)
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Departure<I> {
     /// Writes what waits to leave.
+    ///
+    /// # Errors
+    /// The connection's own, and `TimedOut` when the client has taken nothing for too long: nobody else sees that, since
+    /// what hyper wrote was taken here.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut tls = self.0.lock();
+        let mut tls = self.tls.lock();
         if !tls.get_ref().1.wants_write() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut *tls).poll_flush(cx)
+        let mut timer = self.timer.lock().unwrap_or_else(PoisonError::into_inner);
+        let (socket, connection) = tls.get_mut();
+        io::Write::flush(&mut connection.writer())?;
+        while connection.wants_write() {
+            match connection.write_tls(&mut Now { socket, cx }) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(_) => timer.disarm(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    timer.arm(self.wait);
+                    return timer.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Pin::new(socket).poll_flush(cx)
+    }
+}
+
+/// What can be written to a socket now; the task is woken when it takes more.
+struct Now<'a, 'c, I> {
+    socket: &'a mut I,
+    cx: &'a mut Context<'c>,
+}
+
+impl<I: AsyncWrite + Unpin> Now<'_, '_, I> {
+    fn now<T>(written: Poll<io::Result<T>>) -> io::Result<T> {
+        match written {
+            Poll::Ready(written) => written,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl<I: AsyncWrite + Unpin> io::Write for Now<'_, '_, I> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        Self::now(Pin::new(&mut *self.socket).poll_write(self.cx, buf))
+    }
+
+    fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        Self::now(Pin::new(&mut *self.socket).poll_write_vectored(self.cx, bufs))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::now(Pin::new(&mut *self.socket).poll_flush(self.cx))
     }
 }
 
@@ -95,9 +152,12 @@ mod tests {
     use rustls::pki_types::{PrivateKeyDer, ServerName};
     use rustls::{ClientConfig, RootCertStore, ServerConfig};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::{Instant, timeout};
     use tokio_rustls::{TlsAcceptor, TlsConnector, client};
 
     use super::*;
+
+    const WAIT: Duration = Duration::from_secs(60);
 
     /// A connection that counts what is written to it at once.
     struct Counting(DuplexStream, Arc<AtomicUsize>);
@@ -166,7 +226,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_written_in_a_turn_leaves_in_one_write() {
         let (mut client, server, writes) = connected(1 << 20).await;
-        let (mut batched, departure) = batched(server);
+        let (mut batched, departure) = batched(server, WAIT);
         let before = writes.load(Ordering::Relaxed);
         for frame in 0..30 {
             batched.write_all(&[frame; 1_000]).await.unwrap();
@@ -182,10 +242,31 @@ mod tests {
         assert_eq!(writes.load(Ordering::Relaxed), before + 1, "nothing is left");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up() {
+        let (mut client, server, _) = connected(4096).await;
+        let (mut batched, departure) = batched(server, WAIT);
+        // Little enough for the TLS library to take it all, so that hyper waits for nothing.
+        batched.write_all(&[7; 60_000]).await.unwrap();
+        let begun = Instant::now();
+        let mut seen = vec![0; 1_000];
+        for _ in 0..10 {
+            // One who reads slowly reads.
+            let almost = timeout(WAIT - Duration::from_secs(1), poll_fn(|cx| departure.poll(cx)));
+            assert!(almost.await.is_err(), "{:?}", begun.elapsed());
+            while let Ok(read) = timeout(Duration::ZERO, client.read(&mut seen)).await {
+                read.unwrap();
+            }
+        }
+        let ended = poll_fn(|cx| departure.poll(cx)).await;
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() > WAIT * 9);
+    }
+
     #[tokio::test]
     async fn more_than_fits_leaves_and_the_rest_with_the_end() {
         let (mut client, server, _) = connected(1024).await;
-        let (mut batched, _departure) = batched(server);
+        let (mut batched, _departure) = batched(server, WAIT);
         let body: Vec<u8> = (0..300_000u32).map(|at| (at % 251) as u8).collect();
         let sent = body.clone();
         let sending = tokio::spawn(async move {

@@ -94,7 +94,7 @@ pub(super) async fn terminate<S, D, I>(
             behind.doors.count(device.goes_on());
             let arrival = Arrival { is_secure: true, server_name: Some(host), ..arrival };
             if tls.get_ref().1.alpn_protocol() == Some(H2) {
-                let (tls, departure) = batched(tls);
+                let (tls, departure) = batched(tls, behind.limits.write_wait());
                 let depart = move |cx: &mut Context<'_>| departure.poll(cx);
                 Box::pin(connection::serve(behind, Replay::new(first, tls), depart, arrival, caller)).await;
             } else {
