@@ -13,6 +13,10 @@ use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 /// header field from costing more than a glance.
 const HOST_TEXT_BYTES_MAX: usize = 1024;
 
+/// RFC 1035 §2.3.4, as text.
+const NAME_BYTES_MAX: usize = 253;
+const LABEL_BYTES_MAX: usize = 63;
+
 /// The name of a host in the one form that is compared: ASCII (A-labels, RFC 5890), lower-case, without a
 /// trailing dot and without a port.
 ///
@@ -49,6 +53,10 @@ impl HostName {
     /// # Errors
     /// [`HostNameError`] says what keeps the text from being a name.
     pub fn parse(text: &str) -> Result<HostName, HostNameError> {
+        if is_canonical(text) { Ok(HostName(text.into())) } else { Self::parse_any(text) }
+    }
+
+    fn parse_any(text: &str) -> Result<HostName, HostNameError> {
         if text.is_empty() || text == "." {
             return Err(HostNameError::Empty);
         }
@@ -66,7 +74,7 @@ impl HostName {
         if name.split('.').any(str::is_empty) {
             return Err(HostNameError::EmptyLabel);
         }
-        if name.len() > 253 || name.split('.').any(|label| label.len() > 63) {
+        if name.len() > NAME_BYTES_MAX || name.split('.').any(|label| label.len() > LABEL_BYTES_MAX) {
             return Err(HostNameError::TooLong);
         }
         if name.split('.').any(|label| label.starts_with('-') || label.ends_with('-')) {
@@ -121,6 +129,30 @@ impl HostName {
     pub fn is_public_suffix(&self) -> bool {
         psl::suffix_str(&self.0) == Some(self.as_str())
     }
+}
+
+/// Whether a text is a name in its one form already, as nearly all are that clients send; said in one look at each byte.
+/// What this does not vouch for is read with all care.
+fn is_canonical(text: &str) -> bool {
+    let (mut before, mut label_start) = (b'.', 0);
+    for (at, byte) in text.bytes().enumerate() {
+        let is_right = match byte {
+            b'a'..=b'z' | b'0'..=b'9' => true,
+            b'-' => before != b'.' && before != b'-', // two in a row may begin an A-label
+            b'.' => before != b'.' && before != b'-',
+            _ => false,
+        };
+        if byte == b'.' {
+            label_start = at + 1;
+        }
+        if !is_right || at - label_start.min(at) >= LABEL_BYTES_MAX {
+            return false;
+        }
+        before = byte;
+    }
+    // The name of a top-level domain begins with a letter; what does not may be an address.
+    let is_end_right = before != b'.' && before != b'-';
+    is_end_right && text.len() <= NAME_BYTES_MAX && text.as_bytes()[label_start].is_ascii_lowercase()
 }
 
 /// Only reached for text with a colon or a bracket: an IPv6 address, a port, or neither.
@@ -218,6 +250,41 @@ mod tests {
             ("localhost", "localhost"),
         ] {
             assert_eq!(HostName::parse(written).map(|n| n.to_string()), Ok(name.to_owned()), "{written}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_way_comes_to_the_same(
+            text in "[a-c0-1x.-]{0,12}", long in "[a-z0-9]{60,66}", names in 1usize..6, end in "[a-z0x.-]{0,3}",
+        ) {
+            let long = format!("{}{end}", vec![long; names].join("."));
+            for text in [text, long] {
+                prop_assert!(!is_canonical(&text) || HostName::parse_any(&text).is_ok_and(|name| *name.0 == *text), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn usual_names_take_the_short_way() {
+        for (text, is_short) in [
+            ("bilimland.kz", true),
+            ("a-b.1.kz", true),
+            ("localhost", true),
+            ("x", true),
+            ("", false),
+            (".", false),
+            ("a.", false),
+            ("a..b", false),
+            ("-a.kz", false),
+            ("a-.kz", false),
+            ("xn--90aud6hb.kz", false),
+            ("Bilimland.kz", false),
+            ("127.0.0.1", false),
+            ("a.0x1", false),
+            ("a.kz:80", false),
+        ] {
+            assert_eq!(is_canonical(text), is_short, "{text}");
         }
     }
 

@@ -1,15 +1,20 @@
 //! `Cache-Status`: how this cache handled a request, for those who look after it. RFC 9211.
 
+use std::borrow::Cow;
+use std::fmt::Write;
 use std::time::Duration;
 
 use http::StatusCode;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use sfv::{Integer, ItemSerializer, StringRef, TokenRef, key_ref, token_ref};
 
+use crate::field::is_token_byte;
 use crate::request::Pass;
 
 /// The field's name.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// Room for what a member usually is.
+const MEMBER_BYTES: usize = 96;
 
 /// Why a request was forwarded: the `fwd` values of RFC 9211 §2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,7 +88,7 @@ pub struct CacheStatus {
     /// The cache key; only where the operator wants it shown.
     pub key: Option<String>,
     /// Further words of ours: reasons such as [`crate::NotStorable::token`].
-    pub detail: Option<String>,
+    pub detail: Option<Cow<'static, str>>,
 }
 
 impl CacheStatus {
@@ -97,35 +102,41 @@ impl CacheStatus {
     ///
     /// What a structured field cannot carry is left out: a key or a detail with other than visible ASCII characters.
     pub fn to_value(&self, cache_name: &str) -> HeaderValue {
-        let mut item = match (TokenRef::from_str(cache_name), StringRef::from_str(cache_name)) {
-            (Ok(token), _) => ItemSerializer::new().bare_item(token),
-            (Err(_), Ok(string)) => ItemSerializer::new().bare_item(string),
-            (Err(_), Err(_)) => ItemSerializer::new().bare_item(token_ref("cache")),
-        };
+        let mut text = String::with_capacity(MEMBER_BYTES);
+        if is_token(cache_name) {
+            text.push_str(cache_name);
+        } else if is_string(cache_name) {
+            push_string(&mut text, cache_name);
+        } else {
+            text.push_str("cache");
+        }
         if self.hit {
-            item = item.parameter(key_ref("hit"), true);
+            text.push_str(";hit");
         }
         if let Some(fwd) = self.fwd {
-            item = item.parameter(key_ref("fwd"), token_ref(fwd.token()));
+            text.push_str(";fwd=");
+            text.push_str(fwd.token());
         }
         if let Some(status) = self.fwd_status {
-            item = item.parameter(key_ref("fwd-status"), status.as_u16());
+            text.push_str(";fwd-status=");
+            text.push_str(status.as_str());
         }
         if let Some(ttl) = self.ttl_s {
-            item = item.parameter(key_ref("ttl"), in_range(ttl));
+            write!(text, ";ttl={}", in_range(ttl)).expect("memory takes it");
         }
         if self.stored {
-            item = item.parameter(key_ref("stored"), true);
+            text.push_str(";stored");
         }
         if self.collapsed {
-            item = item.parameter(key_ref("collapsed"), true);
+            text.push_str(";collapsed");
         }
-        for (name, text) in [("key", &self.key), ("detail", &self.detail)] {
-            if let Some(text) = text.as_deref().and_then(|text| StringRef::from_str(text).ok()) {
-                item = item.parameter(key_ref(name), text);
+        for (name, value) in [(";key=", self.key.as_deref()), (";detail=", self.detail.as_deref())] {
+            if let Some(value) = value.filter(|value| is_string(value)) {
+                text.push_str(name);
+                push_string(&mut text, value);
             }
         }
-        HeaderValue::try_from(item.finish()).expect("a structured field item is visible ASCII")
+        HeaderValue::try_from(text).expect("a structured field item is visible ASCII")
     }
 
     /// Adds this cache's member behind those of the caches nearer to the origin (RFC 9211 §2).
@@ -135,13 +146,43 @@ impl CacheStatus {
 }
 
 /// Integers of structured fields have at most 15 digits (RFC 9651 §3.3.1).
-fn in_range(number: i64) -> Integer {
+fn in_range(number: i64) -> i64 {
     const MAX: i64 = 999_999_999_999_999;
-    Integer::try_from(number.clamp(-MAX, MAX)).expect("clamped to the range of structured fields")
+    number.clamp(-MAX, MAX)
+}
+
+/// RFC 9651 §3.3.4.
+fn is_token(text: &str) -> bool {
+    let may_follow = |byte: u8| is_token_byte(byte) || matches!(byte, b':' | b'/');
+    let is_start = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'*';
+    text.as_bytes().first().is_some_and(is_start) && text.bytes().all(may_follow)
+}
+
+/// RFC 9651 §3.3.3.
+fn is_string(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+fn push_string(text: &mut String, value: &str) {
+    text.push('"');
+    for part in value.split_inclusive(['"', '\\']) {
+        match part.strip_suffix(['"', '\\']) {
+            Some(before) => {
+                text.push_str(before);
+                text.push('\\');
+                text.push_str(&part[before.len()..]);
+            }
+            None => text.push_str(part),
+        }
+    }
+    text.push('"');
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use sfv::{ItemSerializer, StringRef, TokenRef, key_ref, token_ref};
+
     use super::*;
 
     fn printed(name: &str, status: &CacheStatus) -> String {
@@ -176,6 +217,37 @@ mod tests {
         assert_eq!(printed("бұлақ", &odd), "cache;ttl=-999999999999999");
         let quoted = CacheStatus { detail: Some("a \"b\" \\".into()), ..CacheStatus::default() };
         assert_eq!(printed("Bulaq", &quoted), r#"Bulaq;detail="a \"b\" \\""#);
+    }
+
+    /// The same by the library that reads structured fields.
+    fn by_the_library(name: &str, status: &CacheStatus) -> String {
+        let mut item = match (TokenRef::from_str(name), StringRef::from_str(name)) {
+            (Ok(token), _) => ItemSerializer::new().bare_item(token),
+            (Err(_), Ok(string)) => ItemSerializer::new().bare_item(string),
+            (Err(_), Err(_)) => ItemSerializer::new().bare_item(token_ref("cache")),
+        };
+        if let Some(ttl) = status.ttl_s {
+            item = item.parameter(key_ref("ttl"), sfv::Integer::try_from(in_range(ttl)).unwrap());
+        }
+        for (name, text) in [("key", status.key.as_deref()), ("detail", status.detail.as_deref())] {
+            if let Some(text) = text.and_then(|text| StringRef::from_str(text).ok()) {
+                item = item.parameter(key_ref(name), text);
+            }
+        }
+        item.finish()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_printed_is_a_structured_field(
+            name in r#"[a-z*0-9:/!"\\\\ ~қ]{0,6}"#,
+            key in proptest::option::of(r#"[a"\\\\ \t~қ]{0,8}"#),
+            detail in proptest::option::of(".{0,20}"),
+            ttl_s: Option<i64>,
+        ) {
+            let status = CacheStatus { key, detail: detail.map(Cow::Owned), ttl_s, ..CacheStatus::default() };
+            prop_assert_eq!(printed(&name, &status), by_the_library(&name, &status));
+        }
     }
 
     #[test]

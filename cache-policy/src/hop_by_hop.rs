@@ -47,6 +47,11 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
         && HOP_BY_HOP.contains(name)
 }
 
+/// What nearly all say who say anything: no field has the first name, and the second goes in any case.
+fn is_usual_option(option: &[u8]) -> bool {
+    option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive")
+}
+
 /// Removes what belongs to the connection, including every field that `Connection` names.
 ///
 /// `Upgrade` goes too: a proxy that wants to forward an upgrade sets it anew.
@@ -54,10 +59,15 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if !headers.keys().any(is_hop_by_hop) {
         return; // as in nearly all of HTTP/2; `Connection` is one of them
     }
-    let named: Vec<HeaderName> =
-        field::members(headers, CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
-    let named = named.iter().filter(|name| !NEVER_HOP_BY_HOP.contains(name));
-    for name in named.chain(&HOP_BY_HOP) {
+    // Looked for among the fields that are there: a removal by name is a look-up, and of most names there is no field.
+    let named: Vec<&[u8]> = field::members(headers, CONNECTION).filter(|name| !is_usual_option(name)).collect();
+    let is_named = |name: &HeaderName| {
+        named.iter().any(|named| named.eq_ignore_ascii_case(name.as_str().as_bytes()))
+            && !NEVER_HOP_BY_HOP.contains(name)
+    };
+    let unwanted: Vec<HeaderName> =
+        headers.keys().filter(|name| is_hop_by_hop(name) || is_named(name)).cloned().collect();
+    for name in &unwanted {
         headers.remove(name);
     }
 }

@@ -102,7 +102,7 @@ pub use key::CacheKey;
 pub use language::choose_language;
 pub use options::{Options, Profile};
 pub use range::{ByteRange, ContentRange, GAP_MAX, RANGES_MAX, RangePlan, RangeSpec, parse_range, resolve_range};
-pub use request::{Pass, PresentedRequest, may_share};
+pub use request::{Parsed, Pass, PresentedRequest, may_share};
 pub use reuse::{Lookup, look_up};
 pub use same_tag::{contradicts, share_a_tag, weaken_tag, without_dependent_range};
 pub use school::speaks_for_all;

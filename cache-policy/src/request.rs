@@ -39,6 +39,27 @@ pub struct PresentedRequest<'a> {
     pub has_token_in_query: bool,
 }
 
+/// What a request's target and fields say to the cache: for whoever presents one request more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    directives: RequestDirectives,
+    has_authorization: bool,
+    cookies: Cookies,
+    has_token_in_query: bool,
+}
+
+impl Parsed {
+    /// Parses them.
+    pub fn of(target_uri: &Uri, headers: &HeaderMap, rule: &SiteRule) -> Self {
+        Self {
+            directives: RequestDirectives::parse(headers),
+            has_authorization: headers.contains_key(AUTHORIZATION),
+            cookies: if rule.anonymous { Cookies::None } else { Cookies::of(headers) },
+            has_token_in_query: has_token(target_uri),
+        }
+    }
+}
+
 impl<'a> PresentedRequest<'a> {
     /// Parses what the decisions need, once.
     pub fn new(
@@ -48,17 +69,20 @@ impl<'a> PresentedRequest<'a> {
         rule: &'a SiteRule,
         options: &'a Options,
     ) -> Self {
-        Self {
-            method,
-            target_uri,
-            headers,
-            rule,
-            options,
-            directives: RequestDirectives::parse(headers),
-            has_authorization: headers.contains_key(AUTHORIZATION),
-            cookies: if rule.anonymous { Cookies::None } else { Cookies::of(headers) },
-            has_token_in_query: has_token(target_uri),
-        }
+        Self::of(Parsed::of(target_uri, headers, rule), method, target_uri, headers, rule, options)
+    }
+
+    /// The same of what was parsed before, from the same target and fields under the same rule.
+    pub fn of(
+        parsed: Parsed,
+        method: &'a Method,
+        target_uri: &'a Uri,
+        headers: &'a HeaderMap,
+        rule: &'a SiteRule,
+        options: &'a Options,
+    ) -> Self {
+        let Parsed { directives, has_authorization, cookies, has_token_in_query } = parsed;
+        Self { method, target_uri, headers, rule, options, directives, has_authorization, cookies, has_token_in_query }
     }
 
     /// Whether the request asks for a part of the representation. Only `GET` defines `Range` (RFC 9110 §14.2).

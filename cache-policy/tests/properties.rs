@@ -293,7 +293,7 @@ proptest! {
             let _ = ContentRange::parse(bytes);
             let _ = EntityTag::parse(bytes);
         }
-        let status = CacheStatus { key: Some(text.clone()), detail: Some(text.clone()), ..CacheStatus::default() };
+        let status = CacheStatus { key: Some(text.clone()), detail: Some(text.clone().into()), ..CacheStatus::default() };
         let line = status.to_value(&text);
         prop_assert!(sfv::Parser::new(line.as_bytes()).parse::<sfv::List>().is_ok());
     }

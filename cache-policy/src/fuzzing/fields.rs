@@ -294,7 +294,7 @@ fn check_cache_status(section: &[u8]) {
         stored: at.is_multiple_of(3),
         collapsed: at.is_multiple_of(5),
         key,
-        detail,
+        detail: detail.map(Into::into),
     };
     let value = status.to_value(name);
     let item: Item = Parser::new(value.as_bytes()).parse().expect("a structured field item");
@@ -310,9 +310,9 @@ fn check_cache_status(section: &[u8]) {
         parameter("fwd").and_then(BareItem::as_token).map(|it| it.as_str()),
         status.fwd.map(ForwardReason::token)
     );
-    for (name, text) in [("key", &status.key), ("detail", &status.detail)] {
+    for (name, text) in [("key", status.key.as_deref()), ("detail", status.detail.as_deref())] {
         let told = parameter(name).and_then(BareItem::as_string).map(|it| it.as_str());
-        assert_eq!(told, text.as_deref().filter(|text| is_visible(text)));
+        assert_eq!(told, text.filter(|text| is_visible(text)));
     }
     let told = parameter("ttl").and_then(BareItem::as_integer).map(i64::from);
     assert_eq!(told, ttl_s.map(|ttl| ttl.clamp(-999_999_999_999_999, 999_999_999_999_999)));

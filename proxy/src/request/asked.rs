@@ -2,8 +2,8 @@
 
 use bulaq_allowlist::{Allowlist, HostName, Permit, Rule, Scheme};
 use bulaq_cache_policy::{
-    CacheKey, Conditional, Cookies, Options, PresentedRequest, Profile, SiteRule, anonymise_request, choose_language,
-    remove_hop_by_hop, remove_preconditions,
+    CacheKey, Conditional, Cookies, Options, Parsed, PresentedRequest, Profile, SiteRule, anonymise_request,
+    choose_language, remove_hop_by_hop, remove_preconditions,
 };
 use http::header::{ACCEPT_LANGUAGE, HOST, HeaderValue, RANGE};
 use http::request::Parts;
@@ -40,6 +40,8 @@ pub struct Asked {
     pub interim: Option<InterimSender>,
     /// Whether the door would note the answer for requests like this one.
     pub may_repeat: bool,
+    /// What target and fields say to the cache.
+    parsed: Parsed,
 }
 
 impl Asked {
@@ -75,12 +77,13 @@ impl Asked {
         if rule.anonymous || is_counted_only(&parts.method, &headers, &context.options.policy) {
             anonymise_request(&mut headers);
         }
-        Ok(Self { arrival, permit, rule, rules, method: parts.method, uri, headers, key, interim, may_repeat })
+        let parsed = Parsed::of(&uri, &headers, &rule);
+        Ok(Self { arrival, permit, rule, rules, method: parts.method, uri, headers, key, interim, may_repeat, parsed })
     }
 
     /// The request as the policy sees it.
     pub fn presented<'a>(&'a self, options: &'a Options) -> PresentedRequest<'a> {
-        PresentedRequest::new(&self.method, &self.uri, &self.headers, &self.rule, options)
+        PresentedRequest::of(self.parsed, &self.method, &self.uri, &self.headers, &self.rule, options)
     }
 
     /// The request for the origin as the client made it.

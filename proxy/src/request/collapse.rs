@@ -6,6 +6,7 @@
 //! readers' backs failed.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -306,9 +307,13 @@ impl Lead {
 
     /// Whether nothing has put its key out of date since it began ([`Flights::invalidate`]).
     pub fn is_current(&self) -> bool {
-        let mine = self.landed.subscribe();
         let shard = self.flights.shard(&self.key);
-        shard.get(&self.key).into_iter().flatten().any(|flying| flying.landed.same_channel(&mine))
+        shard.get(&self.key).into_iter().flatten().any(|flying| self.is(flying))
+    }
+
+    /// Whether this is its place in the map: each flight has a token of its own.
+    fn is(&self, flying: &Flying) -> bool {
+        Arc::ptr_eq(&flying.waiting, &self.waiting)
     }
 
     /// Tells all who wait what came of it. The key stays taken until the lead is dropped, so that those who come
@@ -320,13 +325,11 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        let mine = self.landed.subscribe();
-        let mut shard = self.flights.shard(&self.key);
-        // Once it is out of date, others may be there.
-        if let Some(flights) = shard.get_mut(&self.key) {
-            flights.retain(|flying| !flying.landed.same_channel(&mine));
-            if flights.is_empty() {
-                shard.remove(&self.key);
+        // Once it is out of date, others may be there, or nobody.
+        if let Entry::Occupied(mut flights) = self.flights.shard(&self.key).entry(self.key.clone()) {
+            flights.get_mut().retain(|flying| !self.is(flying));
+            if flights.get().is_empty() {
+                flights.remove();
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `Cache-Status` (RFC 9211) and [`Handled`]: the same account of an exchange, for people and for the box.
 
+use std::borrow::Cow;
+
 use bulaq_allowlist::Permit;
 use bulaq_cache_policy::{CacheStatus, ForwardReason};
 use http::{HeaderMap, Response};
@@ -60,7 +62,7 @@ impl Account {
                 stored: self.fwd.is_some() && self.is_stored && self.source != Source::Stale,
                 collapsed: self.is_collapsed,
                 key: None,
-                detail: self.detail.map(str::to_owned),
+                detail: self.detail.map(Cow::Borrowed),
             };
             status.append(CACHE_NAME, response.headers_mut());
         }
@@ -71,6 +73,6 @@ impl Account {
 
 /// `Cache-Status` of a refusal.
 pub fn refused(headers: &mut HeaderMap, refusal: &Refusal) {
-    let status = CacheStatus { detail: Some(refusal.token().to_owned()), ..CacheStatus::default() };
+    let status = CacheStatus { detail: Some(Cow::Borrowed(refusal.token())), ..CacheStatus::default() };
     status.append(CACHE_NAME, headers);
 }
