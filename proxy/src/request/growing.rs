@@ -23,7 +23,8 @@ use crate::store::BodyFile;
 const WINDOW_BYTES: u64 = 256 * 1024;
 
 /// The most that one read of the file brings, in bytes. Each reader that is behind the window has one such piece to itself,
-/// besides what waits in its connection to be sent (at most 64 KiB): 500 slow readers hold less than 50 MiB.
+/// besides what waits in its connection to be sent (at most 128 KiB, where a crowd was told of so much at once): 500 slow
+/// readers hold less than 80 MiB.
 const READ_BYTES: usize = 32 * 1024;
 
 /// How long the pen waits for a reader that takes nothing, once the file is lost; then that reader is cut off.
