@@ -64,7 +64,8 @@ pub(super) fn within<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peers::running::tests::{is_alive, shell_of};
+    use crate::peers::running::is_alive;
+    use crate::peers::running::tests::shell_of;
 
     #[test]
     fn what_does_not_end_is_ended() {

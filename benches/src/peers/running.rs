@@ -115,11 +115,22 @@ fn start(mut command: Command, contender: &'static str, cores: &Cores) -> anyhow
     Ok(child)
 }
 
-/// Ends a child for sure, with all below it.
+/// Ends a child for sure, with all below it, and waits until they have gone: what is started next wants their ports.
 fn end(child: &mut Child) {
+    let processes = tree(child.id());
     kill_tree(child.id());
     let _ended = child.wait();
+    let begun = Instant::now();
+    while processes.iter().any(|&process| is_alive(process)) && begun.elapsed() < STOP_WAIT {
+        thread::sleep(LOOK_EVERY);
+    }
     remains().children.remove(&child.id());
+}
+
+/// Whether there is such a process. One that has ended and was not asked about is a zombie, and none any more.
+pub(super) fn is_alive(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 /// A program that runs to its own end, unless it is dropped before.
@@ -355,12 +366,6 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::peers) fn is_alive(process: u32) -> bool {
-        // One that has ended and was not asked about is a zombie, and no process any more.
-        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
-    }
-
     /// The processes of a shell that has started two below it.
     fn three(running: &Running) -> Vec<u32> {
         loop {
@@ -378,9 +383,7 @@ pub(super) mod tests {
         let processes = three(&running);
         assert!(processes.iter().all(|&process| is_alive(process)));
         drop(running);
-        while processes.iter().any(|&process| is_alive(process)) {
-            thread::yield_now();
-        }
+        assert!(!processes.iter().any(|&process| is_alive(process)));
     }
 
     #[test]
