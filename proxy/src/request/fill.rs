@@ -292,9 +292,6 @@ impl Flight {
     async fn in_one(mut self, response: Response<OriginBody>, request_time: SystemTime, tally: WanTally) {
         match self.begin(&response, request_time) {
             Ok((fill, filling, pen)) => {
-                if filling.not_kept.is_none() {
-                    self.forget_pass();
-                }
                 let reader = filling.body.reader(0, u64::MAX);
                 let is_read = match (self.share.take(), reader) {
                     // The leader may have left; the fill goes on for those who come.
@@ -424,6 +421,9 @@ impl Flight {
         if !self.lead.is_current() {
             return Err(StoreRefusal::Invalidated.reason());
         }
+        if fill.is_ok() {
+            self.context.flights.forget_pass(&presented, &self.asked.key);
+        }
         let (body, pen) = Growing::start(fill.as_ref().ok().map(Fill::reader));
         let not_kept = fill.as_ref().err().copied();
         Ok((fill.ok(), Filling { head, content_length, body, not_kept }, pen))
@@ -452,27 +452,37 @@ impl Flight {
         // A pupil gets the last byte at once. The night gets it when the store has the whole: it notes down what is done,
         // and a power cut must not leave a note without the page.
         if self.asked.arrival.way == Way::Night {
-            self.keep(fill).await;
+            if let Some(fill) = fill {
+                Box::pin(self.keep(fill)).await;
+            }
             pen.complete();
         } else {
             pen.complete();
-            self.keep(fill).await;
-        }
-    }
-
-    async fn keep(&self, fill: Option<Fill>) {
-        let Some(fill) = fill else { return };
-        match fill.finish().await {
-            Ok(stored) => keep_for_the_day(&self.context, &self.asked, &stored).await,
-            Err(refusal) => {
-                tracing::debug!(
-                    site = self.asked.permit.site().name(),
-                    why = refusal.reason(),
-                    "a response was not kept"
-                );
+            if let Some(fill) = fill {
+                let (lead, asked, under_way) = (self.lead, self.asked, self.context.tasks.token());
+                // The lead goes with it, so that nobody asks the origin again before it is stored.
+                let told = move |outcome: Result<_, StoreRefusal>| {
+                    drop(lead);
+                    if let Err(refusal) = outcome {
+                        tell_why_not_kept(&asked, &refusal);
+                    }
+                    drop(under_way);
+                };
+                fill.finish_behind(told).await;
             }
         }
     }
+
+    async fn keep(&self, fill: Fill) {
+        match fill.finish().await {
+            Ok(stored) => keep_for_the_day(&self.context, &self.asked, &stored).await,
+            Err(refusal) => tell_why_not_kept(&self.asked, &refusal),
+        }
+    }
+}
+
+fn tell_why_not_kept(asked: &Asked, refusal: &StoreRefusal) {
+    tracing::debug!(site = asked.permit.site().name(), why = refusal.reason(), "a response was not kept");
 }
 
 /// Whether a status says that the origin is not well, or wants fewer requests.

@@ -16,21 +16,23 @@ use super::stored_response::StoredResponse;
 use super::{Shared, Store};
 
 /// Files written before they are made durable together: each keeps a descriptor and its body until then.
-const TOGETHER_MAX: usize = 64;
+const TOGETHER_MAX: usize = 128;
 
 /// From so many files on one flush of the file system is less work than a flush for each.
 pub(super) const FLUSH_ALL_FILES: usize = 4;
 
 /// So many bodies that wait to be written are more than the disk keeps up with: until some are, no further ones are taken in.
 /// Clients do not wait for the disk, so nothing else bounds what waits in memory.
-const BACKLOG: usize = 128;
+const BACKLOG: usize = 256;
 
 /// Bodies that have arrived and wait to be written: at most [`BACKLOG`] and those that were on their way.
 #[derive(Default)]
 pub(crate) struct Commits {
     queue: Mutex<Queue>,
-    /// Woken when some of a backlog were taken to be written.
+    /// Wakes one who waits for the backlog to shrink, and he the next.
     shrunk: Notify,
+    /// Woken when nobody writes any more.
+    idle: Notify,
 }
 
 #[derive(Default)]
@@ -38,10 +40,15 @@ struct Queue {
     waiting: VecDeque<Waiting>,
     /// Whether somebody writes.
     is_written: bool,
+    /// Whether nothing more is taken in.
+    is_closed: bool,
 }
 
 /// A body that has arrived, and who is to be told what became of it.
-pub(super) type Waiting = (Fill, oneshot::Sender<Committed>);
+pub(super) type Waiting = (Fill, Done);
+
+/// Told by the thread that writes, and dropped untold when it cannot.
+pub(super) type Done = Box<dyn FnOnce(Committed) + Send>;
 
 pub(super) type Committed = Result<Arc<StoredResponse>, StoreRefusal>;
 
@@ -56,17 +63,38 @@ impl Commits {
             let mut shrunk = std::pin::pin!(self.shrunk.notified());
             shrunk.as_mut().enable();
             if self.lock().waiting.len() < BACKLOG {
+                // One after the other: who is woken by another thread costs that thread a call of the system.
+                self.shrunk.notify_one();
                 return;
             }
             shrunk.await;
         }
     }
 
+    /// Takes nothing more in, and waits until all that was taken in is written.
+    pub(super) async fn close(&self) {
+        self.lock().is_closed = true;
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            idle.as_mut().enable();
+            if !self.lock().is_written {
+                return;
+            }
+            idle.await;
+        }
+    }
+
     /// Adds one that waits. Says whether somebody must begin to write.
-    fn push(&self, waiting: Waiting) -> bool {
+    ///
+    /// # Errors
+    /// When nothing more is taken in: the one that would have waited.
+    fn push(&self, waiting: Waiting) -> Result<bool, Waiting> {
         let mut queue = self.lock();
+        if queue.is_closed {
+            return Err(waiting);
+        }
         queue.waiting.push_back(waiting);
-        !std::mem::replace(&mut queue.is_written, true)
+        Ok(!std::mem::replace(&mut queue.is_written, true))
     }
 
     /// The next ones to write; none ends the turn.
@@ -74,9 +102,12 @@ impl Commits {
         let mut queue = self.lock();
         let count = queue.waiting.len().min(TOGETHER_MAX);
         queue.is_written = count > 0;
-        let batch = queue.is_written.then(|| queue.waiting.drain(..count).collect());
+        let batch: Option<Vec<_>> = queue.is_written.then(|| queue.waiting.drain(..count).collect());
         drop(queue);
-        self.shrunk.notify_waiters();
+        self.shrunk.notify_one();
+        if batch.is_none() {
+            self.idle.notify_waiters();
+        }
         batch
     }
 }
@@ -108,7 +139,8 @@ impl Drop for Turn {
             std::mem::take(&mut queue.waiting)
         };
         drop(left);
-        self.shared.commits.shrunk.notify_waiters();
+        self.shared.commits.shrunk.notify_one();
+        self.shared.commits.idle.notify_waiters();
     }
 }
 
@@ -124,11 +156,21 @@ impl Shared {
     /// Stores a short body together with others that have arrived.
     pub(crate) async fn commit_soon(self: &Arc<Self>, fill: Fill) -> Committed {
         let (done, committed) = oneshot::channel();
-        if self.commits.push((fill, done)) {
-            let turn = Turn { shared: Arc::clone(self), is_over: false };
-            drop(tokio::task::spawn_blocking(move || turn.write()));
-        }
+        // Who waited may have left.
+        self.commit_behind((fill, Box::new(|result| drop(done.send(result)))));
         committed.await.map_err(|_| StoreRefusal::Closing)?
+    }
+
+    /// The same, and goes on at once.
+    pub(super) fn commit_behind(self: &Arc<Self>, waiting: Waiting) {
+        match self.commits.push(waiting) {
+            Ok(false) => {}
+            Ok(true) => {
+                let turn = Turn { shared: Arc::clone(self), is_over: false };
+                drop(tokio::task::spawn_blocking(move || turn.write()));
+            }
+            Err((_, done)) => done(Err(StoreRefusal::Closing)),
+        }
     }
 
     /// Writes them all, makes them durable, makes each visible. Waits for the disk.
@@ -136,24 +178,25 @@ impl Shared {
         // The system tells of failed writes that came after this: were it opened later, somebody else may have been told.
         let folder = File::open(&self.files.bodies);
         let mut written = Vec::with_capacity(batch.len());
+        let mut reserved = self.reserve_together(batch.iter().map(|(fill, _)| fill.short_file_bytes()));
         for (fill, done) in batch {
-            match fill.write_short() {
+            match fill.write_short(&mut reserved) {
                 Ok(ready) => written.push((ready, done)),
-                // Who waited may have left.
-                Err(refusal) => drop(done.send(Err(refusal))),
+                Err(refusal) => done(Err(refusal)),
             }
         }
+        drop(reserved);
         if written.len() >= FLUSH_ALL_FILES {
             let result = folder.and_then(|folder| self.files.disk.sync_all(&folder));
             for (ready, done) in written {
                 let again = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
                 let result = result.as_ref().map_err(|error| again(error).into());
-                drop(done.send(result.and_then(|&()| self.publish_ready(ready))));
+                done(result.and_then(|&()| self.publish_ready(ready)));
             }
         } else {
             for (ready, done) in written {
                 let result = self.files.disk.sync(ready.file()).map_err(StoreRefusal::from);
-                drop(done.send(result.and_then(|()| self.publish_ready(ready))));
+                done(result.and_then(|()| self.publish_ready(ready)));
             }
         }
     }

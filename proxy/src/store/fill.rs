@@ -18,7 +18,7 @@ use super::memory::Rules;
 use super::name::UrlKey;
 use super::publish::Written;
 use super::record::{Layout, RECORD_BYTES_MAX, Record, encode_front};
-use super::room::Reservation;
+use super::room::{Reservation, Reserved};
 use super::stored_response::StoredResponse;
 use super::sums::{BodyHasher, BodySums, trailer_bytes};
 use super::{Shared, Store, commit, name};
@@ -34,13 +34,16 @@ const SYNC_BYTES: u64 = 64 << 20;
 const RESERVE_BYTES: u64 = 8 << 20;
 
 /// A response that is being stored. Dropped before [`Fill::finish`], nothing of it remains.
-pub struct Fill {
+///
+/// It goes from hand to hand before it is stored, so it is one word long.
+pub struct Fill(Box<Begun>);
+
+struct Begun {
     shared: Arc<Shared>,
     key: CacheKey,
     head: StoredHead,
     announced_bytes: Option<u64>,
     received_bytes: u64,
-    hasher: BodyHasher,
     growing: Arc<Growing>,
     ticket: Ticket,
     /// What its file will begin with, but for the body's length and hash.
@@ -53,6 +56,8 @@ pub struct Fill {
 }
 
 struct Long {
+    /// Begins when the body has become too long for memory: a shorter one is hashed in one go when it is written.
+    hasher: Box<BodyHasher>,
     unpublished: Unpublished,
     layout: Layout,
     reservation: Reservation,
@@ -92,7 +97,7 @@ impl Store {
             return Err(StoreRefusal::HeadTooLarge);
         }
         let expected = content_length.filter(|&length| length <= shared.options.memory_body_bytes_max).unwrap_or(0);
-        Ok(Fill {
+        Ok(Fill(Box::new(Begun {
             ticket: shared.in_flight.enter(key, TagSet::of(head.headers())),
             growing: Arc::new(Growing::new(Arc::clone(&shared.files), expected)),
             shared: Arc::clone(shared),
@@ -100,12 +105,11 @@ impl Store {
             head,
             announced_bytes: content_length,
             received_bytes: 0,
-            hasher: BodyHasher::new(),
             record,
             record_bytes,
             rules,
             long: None,
-        })
+        })))
     }
 }
 
@@ -116,6 +120,53 @@ impl Fill {
     /// When it will not be stored after all. What arrived before can still be read; whoever delivers the response goes
     /// on without the store.
     pub async fn append(&mut self, chunk: Bytes) -> Result<(), StoreRefusal> {
+        if self.0.takes_in_memory(&chunk)? { Ok(()) } else { Box::pin(self.0.write_out(chunk)).await }
+    }
+
+    /// The body as it grows: what was appended can be read at once, by anyone, also after this fill is finished or dropped.
+    pub fn reader(&self) -> BodyFile {
+        BodyFile::growing(Arc::clone(&self.0.growing))
+    }
+
+    /// Stores the response: its body is whole. Returns when it is durable and can be found.
+    ///
+    /// # Errors
+    /// When the body has not the announced length, or the store cannot keep it. Nothing of it remains then.
+    pub async fn finish(mut self) -> Result<Arc<StoredResponse>, StoreRefusal> {
+        self.0.check_length()?;
+        let shared = Arc::clone(&self.0.shared);
+        match self.0.long.take() {
+            Some(long) => shared.files.run_blocking(move || self.0.commit_long(long)).await?,
+            None => shared.commit_soon(self).await,
+        }
+    }
+
+    /// The same, where nobody waits for it: `done` is told of the outcome, by a thread of the store when the body is short.
+    /// [`Store::close`] waits for all that was given here before it.
+    pub async fn finish_behind(self, done: impl FnOnce(Result<Arc<StoredResponse>, StoreRefusal>) + Send + 'static) {
+        if self.0.long.is_some() {
+            return done(Box::pin(self.finish()).await);
+        }
+        match self.0.check_length() {
+            Ok(()) => Arc::clone(&self.0.shared).commit_behind((self, Box::new(done))),
+            Err(refusal) => done(Err(refusal)),
+        }
+    }
+
+    /// Writes a short body to a file of its own, in one step. Waits for the disk.
+    pub(super) fn write_short(self, reserved: &mut Reserved<'_>) -> Result<ReadyToPublish, StoreRefusal> {
+        self.0.write_short(reserved)
+    }
+
+    /// How long the file of a short body will be.
+    pub(super) fn short_file_bytes(&self) -> u64 {
+        Layout::new(self.0.record_bytes, false).file_bytes(self.0.received_bytes)
+    }
+}
+
+impl Begun {
+    /// Adds bytes to a body that is in memory and stays there; false when it must go to a file.
+    fn takes_in_memory(&mut self, chunk: &[u8]) -> Result<bool, StoreRefusal> {
         self.received_bytes += chunk.len() as u64;
         let limit_bytes = self.shared.options.body_bytes_max.min(self.shared.options.bytes_max);
         if self.received_bytes > limit_bytes {
@@ -127,34 +178,32 @@ impl Fill {
         if self.ticket.is_invalidated() {
             return Err(StoreRefusal::Invalidated);
         }
-        self.hasher.update(&chunk);
-        let waiting = self.growing.push(&chunk);
-        if self.long.is_none() && self.received_bytes > self.shared.options.memory_body_bytes_max {
-            self.spill().await?;
+        let is_short = self.long.is_none() && self.received_bytes <= self.shared.options.memory_body_bytes_max;
+        if is_short {
+            self.growing.push(chunk);
         }
-        if self.long.is_some() && waiting >= WRITE_BYTES {
+        Ok(is_short)
+    }
+
+    /// Adds bytes to a body that has become too long for memory.
+    async fn write_out(&mut self, chunk: Bytes) -> Result<(), StoreRefusal> {
+        let waiting = self.growing.push(&chunk);
+        match &mut self.long {
+            Some(long) => long.hasher.update(&chunk),
+            None => self.spill().await?,
+        }
+        if waiting >= WRITE_BYTES {
             self.flush().await?;
         }
         Ok(())
     }
 
-    /// The body as it grows: what was appended can be read at once, by anyone, also after this fill is finished or dropped.
-    pub fn reader(&self) -> BodyFile {
-        BodyFile::growing(Arc::clone(&self.growing))
-    }
-
-    /// Stores the response: its body is whole. Returns when it is durable and can be found.
-    ///
-    /// # Errors
-    /// When the body has not the announced length, or the store cannot keep it. Nothing of it remains then.
-    pub async fn finish(mut self) -> Result<Arc<StoredResponse>, StoreRefusal> {
-        if let Some(announced_bytes) = self.announced_bytes.filter(|&announced| self.received_bytes != announced) {
-            return Err(StoreRefusal::LengthMismatch { announced_bytes, received_bytes: self.received_bytes });
-        }
-        let shared = Arc::clone(&self.shared);
-        match self.long.take() {
-            Some(long) => shared.files.run_blocking(move || self.commit_long(long)).await?,
-            None => shared.commit_soon(self).await,
+    fn check_length(&self) -> Result<(), StoreRefusal> {
+        match self.announced_bytes.filter(|&announced| self.received_bytes != announced) {
+            None => Ok(()),
+            Some(announced_bytes) => {
+                Err(StoreRefusal::LengthMismatch { announced_bytes, received_bytes: self.received_bytes })
+            }
         }
     }
 
@@ -170,8 +219,10 @@ impl Fill {
             Ok::<_, StoreRefusal>((unpublished, reservation))
         };
         let (unpublished, reservation) = self.shared.files.run_blocking(create).await??;
+        let mut hasher = Box::new(BodyHasher::new());
+        self.growing.each_in_memory(|bytes| hasher.update(bytes));
         self.growing.spill(Arc::clone(unpublished.file()), layout.body_offset);
-        self.long = Some(Long { unpublished, layout, reservation, unsynced_bytes: 0 });
+        self.long = Some(Long { hasher, unpublished, layout, reservation, unsynced_bytes: 0 });
         Ok(())
     }
 
@@ -205,11 +256,11 @@ impl Fill {
     }
 
     /// Writes what is missing of a long body, makes it durable and visible. Waits for the disk.
-    fn commit_long(self, long: Long) -> Result<Arc<StoredResponse>, StoreRefusal> {
-        let Self { shared, mut record, .. } = self;
-        let BodySums { digest, trailer } = self.hasher.finish();
+    fn commit_long(self: Box<Self>, long: Long) -> Result<Arc<StoredResponse>, StoreRefusal> {
+        let Self { shared, mut record, .. } = *self;
+        let Long { hasher, unpublished, layout, reservation, .. } = long;
+        let BodySums { digest, trailer } = hasher.finish();
         (record.body_bytes, record.digest) = (self.received_bytes, digest);
-        let Long { unpublished, layout, reservation, .. } = long;
         let (disk, file) = (&shared.files.disk, unpublished.file());
         let (offset, bytes) = self.growing.start_flush();
         disk.write_at(file, &bytes, layout.body_offset + offset)?;
@@ -224,14 +275,15 @@ impl Fill {
         Ok(stored)
     }
 
-    /// Writes a short body to a file of its own, in one step. Waits for the disk.
-    pub(super) fn write_short(self) -> Result<ReadyToPublish, StoreRefusal> {
-        let Self { shared, key, mut record, .. } = self;
-        let BodySums { digest, trailer } = self.hasher.finish();
-        (record.body_bytes, record.digest) = (self.received_bytes, digest);
+    fn write_short(self: Box<Self>, reserved: &mut Reserved<'_>) -> Result<ReadyToPublish, StoreRefusal> {
+        let Self { shared, key, mut record, .. } = *self;
         let body = self.growing.whole();
+        let mut hasher = BodyHasher::new();
+        hasher.update(&body);
+        let BodySums { digest, trailer } = hasher.finish();
+        (record.body_bytes, record.digest) = (self.received_bytes, digest);
         let layout = Layout::new(self.record_bytes, false);
-        let reservation = shared.reserve(layout.file_bytes(self.received_bytes))?;
+        let reservation = reserved.take(layout.file_bytes(self.received_bytes))?;
         let disk = &shared.files.disk;
         let folder = name::folder_of(&shared.files.bodies, UrlKey::of(key.as_str()));
         let unpublished = disk.create(&folder, &shared.files.incoming)?;

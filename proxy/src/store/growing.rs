@@ -60,6 +60,11 @@ impl Growing {
         state.tail.len()
     }
 
+    /// Shows what is in memory and not being written, in order.
+    pub(crate) fn each_in_memory(&self, visit: impl FnOnce(&[u8])) {
+        visit(&self.lock().tail);
+    }
+
     /// From now on pieces are written to this file.
     pub(crate) fn spill(&self, file: Arc<File>, body_offset: u64) {
         self.lock().file = Some((file, body_offset));

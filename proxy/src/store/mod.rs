@@ -218,10 +218,11 @@ impl Store {
         self.0.memory.change_rules();
     }
 
-    /// Closes the store in order: nothing more is stored, the index is written and made durable, and the next start need not read
+    /// Closes the store in order: what has arrived is written, nothing more is stored, the index is written and made durable, and the next start need not read
     /// the files. Later calls on other clones find nothing new.
     pub async fn close(self) {
         self.0.is_closing.store(true, Ordering::Release);
+        self.0.commits.close().await;
         let keeper = self.0.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(keeper) = keeper {
             let _ = self.0.files.run_blocking(move || keeper.close()).await;

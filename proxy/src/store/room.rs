@@ -63,12 +63,38 @@ impl Reservation {
     pub(crate) fn merge(&mut self, mut more: Self) {
         self.bytes += std::mem::take(&mut more.bytes);
     }
+
+    /// A part of it.
+    fn split(&mut self, bytes: u64) -> Option<Self> {
+        self.bytes = self.bytes.checked_sub(bytes)?;
+        Some(Self { room: Arc::clone(&self.room), bytes })
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.room.reserved.fetch_sub(self.bytes, Ordering::AcqRel);
     }
+}
+
+/// Room that was promised to many files at once, so that the disk is asked once for what it has free. When there was none
+/// for all of them, each asks for itself.
+pub(crate) struct Reserved<'a> {
+    shared: &'a Shared,
+    together: Option<Reservation>,
+}
+
+impl Reserved<'_> {
+    /// The room of a file of this length.
+    pub(crate) fn take(&mut self, file_bytes: u64) -> Result<Reservation, StoreRefusal> {
+        let part = self.together.as_mut().and_then(|together| together.split(disk_bytes_of(file_bytes)));
+        part.map_or_else(|| self.shared.reserve(file_bytes), Ok)
+    }
+}
+
+/// What a file of this length takes of the disk.
+fn disk_bytes_of(file_bytes: u64) -> u64 {
+    file_bytes.next_multiple_of(4096)
 }
 
 impl Room {
@@ -117,9 +143,21 @@ impl Shared {
         self.index.disk_bytes().saturating_add(self.parts.disk_bytes())
     }
 
+    /// Promises room for files of these lengths, as far as there is any without evicting others.
+    pub(crate) fn reserve_together(&self, file_bytes: impl Iterator<Item = u64>) -> Reserved<'_> {
+        let bytes = file_bytes.map(disk_bytes_of).sum();
+        let reservation = Reservation { room: Arc::clone(&self.room), bytes };
+        self.room.reserved.fetch_add(bytes, Ordering::AcqRel);
+        let together = self.has_room(0).then_some(reservation);
+        if together.is_some() {
+            self.note_room();
+        }
+        Reserved { shared: self, together }
+    }
+
     /// Promises room for a file of this length, evicting others if need be. Waits for the disk.
     pub(crate) fn reserve(&self, file_bytes: u64) -> Result<Reservation, StoreRefusal> {
-        let bytes = file_bytes.next_multiple_of(4096);
+        let bytes = disk_bytes_of(file_bytes);
         let limit_bytes = self.options.bytes_max;
         if bytes > limit_bytes {
             return Err(StoreRefusal::TooLarge { limit_bytes });

@@ -2,11 +2,13 @@
 
 use std::io::ErrorKind;
 
+use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::store::Operation;
-use crate::store::commit::FLUSH_ALL_FILES;
+use crate::store::commit::{Done, FLUSH_ALL_FILES};
+use crate::store::name::UrlKey;
 
 fn url(at: usize) -> String {
     format!("http://a.kz/{at}")
@@ -19,6 +21,7 @@ async fn together(store: &Store, count: usize, before: impl AsyncFnOnce()) -> Ve
         let mut fill = store.begin(&key(&url(at)), head("\"1\""), Some(5_000), store.rules()).unwrap();
         fill.append(body(5_000, at as u8)).await.unwrap();
         let (done, result) = oneshot::channel();
+        let done: Done = std::boxed::Box::new(|result| drop(done.send(result)));
         batch.push((fill, done));
         results.push(result);
     }
@@ -107,4 +110,36 @@ async fn all_that_arrive_at_once_are_stored() {
     store.close().await;
     let store = at.open_ready();
     check(&store, &[true; 300], "after a restart").await;
+}
+
+#[tokio::test]
+async fn what_has_arrived_is_stored_before_the_store_is_closed() {
+    let at = Box::new();
+    let store = at.open_ready();
+    let mut fills = Vec::new();
+    for at in 0..3 {
+        let mut fill = store.begin(&key(&url(at)), head("\"1\""), Some(5_000), store.rules()).unwrap();
+        fill.append(body(5_000, at as u8)).await.unwrap();
+        fills.push(fill);
+    }
+    let late = fills.pop().unwrap();
+    let (told, outcomes) = std::sync::mpsc::channel();
+    let mut closing = std::pin::pin!(store.clone().close());
+    {
+        let _held = (store.0.stripe(UrlKey::of(&url(0))), store.0.stripe(UrlKey::of(&url(1))));
+        for fill in fills {
+            let told = told.clone();
+            let given = fill.finish_behind(move |outcome| told.send(outcome.is_ok()).unwrap());
+            given.now_or_never().expect("nobody waits for a short body");
+        }
+        assert!(closing.as_mut().now_or_never().is_none());
+        assert!(store.0.keeper.lock().unwrap().is_some(), "the index is closed when all that has arrived is in it");
+    }
+    closing.await;
+    late.finish_behind(move |outcome| told.send(outcome.is_ok()).unwrap()).await;
+    assert_eq!(outcomes.iter().collect::<Vec<_>>(), [true, true, false], "too late is not stored");
+    drop(store);
+    let store = at.open_ready();
+    assert_eq!((store.usage().responses, at.body_files().len()), (2, 2));
+    check(&store, &[true, true, false], "after a restart").await;
 }
