@@ -1,9 +1,10 @@
 //! The index: which responses are stored, without opening their files. It may be lost at any time.
 //!
 //! Changes go into a bounded overlay in memory and are seen at once; one thread, which also opens the engine,
-//! writes them to it one by one. So a slow, full, broken or absent engine never makes a request wait: until the index is
+//! writes them to it. So a slow, full, broken or absent engine never makes a request wait: until the index is
 //! complete the store looks into the folders instead, whose names say the same.
 
+mod leaf;
 mod note;
 mod opening;
 mod present;
@@ -173,7 +174,7 @@ impl Index {
         }
         inner.overlay.insert(key, new);
         // One that writes already finds the rest by itself.
-        let is_news = matches!(inner.overlay.len(), 1 | writer::BATCH_ROWS);
+        let is_news = matches!(inner.overlay.len(), 1 | writer::GATHER_ROWS);
         drop(inner);
         if is_news {
             self.wake.notify_all();
@@ -222,7 +223,8 @@ impl Inner {
     fn changed(&self, prefix: &[u8], after: Option<&IndexKey>, max: usize) -> Vec<(IndexKey, Option<Row>)> {
         let mut first = IndexKey([0; KEY_BYTES]);
         first.0[..prefix.len()].copy_from_slice(prefix);
-        let within = self.overlay.range(first..).take_while(|(key, _)| key.0.starts_with(prefix));
+        let from = after.map_or(first, |after| first.max(*after));
+        let within = self.overlay.range(from..).take_while(|(key, _)| key.0.starts_with(prefix));
         let later = within.filter(|(key, _)| after.is_none_or(|after| *key > after));
         later.take(max).map(|(key, row)| (*key, *row)).collect()
     }

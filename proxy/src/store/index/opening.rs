@@ -121,7 +121,10 @@ fn compacted(engine: SledRows, place: &Place) -> Result<SledRows, EngineError> {
     let beside = place.dir.with_extension("compact");
     remove_all(&beside);
     let fresh = SledRows::open(&beside, place.cache_bytes)?;
-    each_page(&engine, |page| page.iter().try_for_each(|(key, value)| fresh.put(key, value)))?;
+    each_page(&engine, |page| {
+        let changes: Vec<_> = page.iter().map(|(key, value)| (*key, Some(value.clone()))).collect();
+        fresh.change(&changes)
+    })?;
     fresh.checkpoint()?;
     drop((fresh, engine));
     fs::remove_dir_all(&place.dir).and_then(|()| fs::rename(&beside, &place.dir)).map_err(EngineError::Io)?;

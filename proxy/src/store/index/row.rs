@@ -40,9 +40,17 @@ impl Minutes {
     }
 }
 
-/// The length of a row, and of what its checksum is over.
-const ROW_BYTES: usize = 44;
-const SUMMED_BYTES: usize = ROW_BYTES - 4;
+/// The longest row, and the length of its checksum, which is over all that comes before it.
+const ROW_BYTES_MAX: usize = 1 + GENERATION_BYTES + 8 + 4 + 4 + 16 + SUM_BYTES;
+const SUM_BYTES: usize = 4;
+
+/// A generation is a number that a file's name can spell.
+const GENERATION_BYTES: usize = 6;
+
+/// What a row has beyond what all have: bits of its first byte.
+const IS_LONG: u8 = 1;
+const IS_PINNED: u8 = 2;
+const HAS_TAGS: u8 = 4;
 
 /// The longest pin, two days: a night's pages stay for the day after it. After the clock was set back, what was pinned
 /// before must not keep its place until that time comes again.
@@ -62,29 +70,49 @@ impl Row {
         self.pinned_until > now && self.pinned_until <= now.pins_end_by()
     }
 
-    pub(crate) fn encode(&self) -> [u8; ROW_BYTES] {
-        let mut bytes = [0; ROW_BYTES];
-        bytes[..8].copy_from_slice(&self.generation.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.file_bytes.to_le_bytes());
-        bytes[16..20].copy_from_slice(&self.stored_at.0.to_le_bytes());
-        bytes[20..24].copy_from_slice(&self.pinned_until.0.to_le_bytes());
-        bytes[24..SUMMED_BYTES].copy_from_slice(&self.tags.0.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[..SUMMED_BYTES]);
-        bytes[SUMMED_BYTES..].copy_from_slice(&crc.to_le_bytes());
+    /// Without what most rows have not: there are as many as responses.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let (is_long, is_pinned) = (u32::try_from(self.file_bytes).is_err(), self.pinned_until != Minutes::default());
+        let has_tags = self.tags.0 != 0;
+        let mut bytes = Vec::with_capacity(ROW_BYTES_MAX);
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        bytes.push(flag(is_long, IS_LONG) | flag(is_pinned, IS_PINNED) | flag(has_tags, HAS_TAGS));
+        bytes.extend_from_slice(&self.generation.to_le_bytes()[..GENERATION_BYTES]);
+        bytes.extend_from_slice(&self.file_bytes.to_le_bytes()[..if is_long { 8 } else { 4 }]);
+        bytes.extend_from_slice(&self.stored_at.0.to_le_bytes());
+        if is_pinned {
+            bytes.extend_from_slice(&self.pinned_until.0.to_le_bytes());
+        }
+        if has_tags {
+            bytes.extend_from_slice(&self.tags.0.to_le_bytes());
+        }
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
         bytes
     }
 
     /// Reads a row; `None` when its checksum is wrong.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut from = Reader(bytes);
+        let (summed, sum) = bytes.split_at_checked(bytes.len().checked_sub(SUM_BYTES)?)?;
+        if crc32c::crc32c(summed).to_le_bytes() != sum {
+            return None;
+        }
+        let mut from = Reader(summed);
+        let &[flags] = from.take(1)? else { return None };
+        let has = |flag: u8| flags & flag != 0;
+        let mut generation = [0; 8];
+        generation[..GENERATION_BYTES].copy_from_slice(from.take(GENERATION_BYTES)?);
         let row = Self {
-            generation: from.u64()?,
-            file_bytes: from.u64().filter(|&bytes| bytes < 1 << 60)?,
+            generation: u64::from_le_bytes(generation),
+            file_bytes: if has(IS_LONG) { from.u64().filter(|&bytes| bytes < 1 << 60)? } else { from.u32()?.into() },
             stored_at: Minutes(from.u32()?),
-            pinned_until: Minutes(from.u32()?),
-            tags: TagSet(u128::from(from.u64()?) | u128::from(from.u64()?) << 64),
+            pinned_until: if has(IS_PINNED) { Minutes(from.u32()?) } else { Minutes::default() },
+            tags: if has(HAS_TAGS) {
+                TagSet(u128::from(from.u64()?) | u128::from(from.u64()?) << 64)
+            } else {
+                TagSet(0)
+            },
         };
-        (from.u32()? == crc32c::crc32c(&bytes[..SUMMED_BYTES]) && from.is_empty()).then_some(row)
+        (from.is_empty() && flags < HAS_TAGS << 1).then_some(row)
     }
 }
 
@@ -96,22 +124,35 @@ mod tests {
 
     #[test]
     fn no_flipped_bit_is_taken_for_a_row() {
-        let (stored_at, pinned_until, tags) = (Minutes(1), Minutes(2), TagSet(3 << 90 | 5));
-        let row = Row { generation: 77, file_bytes: 5000, stored_at, pinned_until, tags };
-        let bytes = row.encode();
-        assert_eq!(Row::decode(&bytes), Some(row));
-        assert_eq!(row.disk_bytes(), 8192);
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Row::decode(&flipped), None, "{bit}");
+        let plain =
+            Row { generation: 77, file_bytes: 5000, stored_at: Minutes(1), pinned_until: Minutes(0), tags: TagSet(0) };
+        assert_eq!(plain.disk_bytes(), 8192);
+        let full = Row { file_bytes: 1 << 40, pinned_until: Minutes(2), tags: TagSet(3 << 90 | 5), ..plain };
+        for (row, length) in [(plain, 19), (full, ROW_BYTES_MAX)] {
+            let bytes = row.encode();
+            assert_eq!((Row::decode(&bytes), bytes.len()), (Some(row), length));
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(Row::decode(&flipped), None, "{bit}");
+            }
+            (0..bytes.len()).for_each(|cut| assert_eq!(Row::decode(&bytes[..cut]), None));
         }
-        assert_eq!(Row::decode(&bytes[..ROW_BYTES - 1]), None);
     }
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn any_row_reads_back(generation in 0u64..1 << 48, file_bytes in 0u64..1 << 60, minutes: (u32, u32), tags: u128) {
+            let (stored_at, pinned_until) = (Minutes(minutes.0), Minutes(minutes.1));
+            let row = Row { generation, file_bytes, stored_at, pinned_until, tags: TagSet(tags) };
+            prop_assert_eq!(Row::decode(&row.encode()), Some(row));
+        }
+
+        /// With a valid checksum, so that hostile flags get past it.
+        #[test]
+        fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = Row::decode(&bytes);
+            bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
             let _ = Row::decode(&bytes);
         }
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use super::leaf::{self, Leaf};
 use crate::store::disk::make_folder;
 use crate::store::name::{IndexKey, KEY_BYTES};
 
@@ -21,13 +22,25 @@ pub(crate) enum EngineError {
     Panicked,
     #[error("a file of the index failed")]
     Io(#[source] std::io::Error),
+    /// Written by another version, or damaged without the engine's noticing.
+    #[error("the index does not hold what it should")]
+    Damaged,
 }
+
+/// What becomes of a row: its new value, or none when it goes.
+pub(crate) type Change = (IndexKey, Option<Vec<u8>>);
 
 /// What the index needs of an engine. Values are opaque; keys are [`IndexKey`]s in their order.
 pub(crate) trait Rows: Send + Sync {
     fn get(&self, key: &IndexKey) -> Result<Option<Vec<u8>>, EngineError>;
-    fn put(&self, key: &IndexKey, value: &[u8]) -> Result<(), EngineError>;
-    fn remove(&self, key: &IndexKey) -> Result<(), EngineError>;
+    /// Makes changes, which are in the order of their keys, each key once. One thread at a time does.
+    fn change(&self, changes: &[Change]) -> Result<(), EngineError>;
+    fn put(&self, key: &IndexKey, value: &[u8]) -> Result<(), EngineError> {
+        self.change(&[(*key, Some(value.to_vec()))])
+    }
+    fn remove(&self, key: &IndexKey) -> Result<(), EngineError> {
+        self.change(&[(*key, None)])
+    }
     /// Up to `max` rows whose keys begin with `prefix` and come after `after`, in order.
     fn scan_prefix(&self, prefix: &[u8], after: Option<&IndexKey>, max: usize) -> Result<Page, EngineError>;
     /// Makes everything durable.
@@ -39,7 +52,7 @@ pub(crate) trait Rows: Send + Sync {
 /// Some rows, in order.
 pub(crate) type Page = Vec<(IndexKey, Vec<u8>)>;
 
-/// The rows in sled.
+/// The rows in sled, in leaves (`leaf.rs`). There is one for every key: the first leaf has the lowest key that there can be.
 pub(crate) struct SledRows {
     tree: sled::Db,
     /// sled's `flush` only starts the write-back; this descriptor of its main file lets us wait for it.
@@ -60,6 +73,9 @@ impl SledRows {
         make_folder(dir).map_err(EngineError::Io)?; // sled would make it open to others
         let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(Some(500));
         let tree = open_when_free(&config)?;
+        if guarded(|| tree.iter().next().transpose())?.is_none() {
+            guarded(|| tree.insert(FIRST.0, leaf::encode(&[], None)))?;
+        }
         let main_file = OpenOptions::new().read(true).write(true).open(dir.join("db")).ok();
         Ok(Self { tree, main_file })
     }
@@ -89,34 +105,116 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// How sled's error begins when its folder is locked; it has no kind of its own.
 const LOCKED: &str = "could not acquire lock";
 
+/// The key of the first leaf.
+const FIRST: IndexKey = IndexKey([0; KEY_BYTES]);
+
+impl SledRows {
+    /// The leaf that a key belongs to, with its own key.
+    fn leaf_of(&self, key: &IndexKey) -> Result<(IndexKey, sled::IVec), EngineError> {
+        let found = guarded(|| self.tree.range::<&[u8], _>(..=&key.0[..]).next_back().transpose())?;
+        let (low, leaf) = found.ok_or(EngineError::Damaged)?;
+        Ok((key_of(&low)?, leaf))
+    }
+
+    /// The leaf of this key, or the one that it was joined to.
+    fn next_leaf(&self, key: &IndexKey) -> Result<sled::IVec, EngineError> {
+        match guarded(|| self.tree.get(key.0))? {
+            Some(leaf) => Ok(leaf),
+            None => Ok(self.leaf_of(key)?.1),
+        }
+    }
+
+    /// Puts rows in the place of those of a leaf: in several leaves when they are many, in the one before when they are few.
+    fn replace(&self, low: IndexKey, rows: &[(IndexKey, &[u8])], next: Option<IndexKey>) -> Result<(), EngineError> {
+        if rows.len() > leaf::ROWS_MAX {
+            let mut batch = sled::Batch::default();
+            let mut pieces = rows.chunks(rows.len().div_ceil(rows.len().div_ceil(leaf::ROWS_MADE))).peekable();
+            let mut low = low;
+            while let Some(piece) = pieces.next() {
+                let following = pieces.peek().and_then(|piece| Some(piece.first()?.0));
+                batch.insert(&low.0, leaf::encode(piece, following.or(next)));
+                low = following.unwrap_or(low);
+            }
+            return guarded(|| self.tree.apply_batch(batch));
+        }
+        if rows.len() < leaf::ROWS_MIN
+            && let Some((before, bytes)) = guarded(|| self.tree.get_lt(low.0))?
+        {
+            let mut joined = Leaf::read(&bytes).and_then(|leaf| leaf.rows().collect::<Option<Vec<_>>>());
+            let joined = joined.as_mut().ok_or(EngineError::Damaged)?;
+            joined.extend_from_slice(rows);
+            if joined.len() <= leaf::ROWS_MADE {
+                let mut batch = sled::Batch::default();
+                batch.insert(before, leaf::encode(joined, next));
+                batch.remove(&low.0);
+                return guarded(|| self.tree.apply_batch(batch));
+            }
+        }
+        guarded(|| self.tree.insert(low.0, leaf::encode(rows, next))).map(drop)
+    }
+}
+
+fn key_of(bytes: &[u8]) -> Result<IndexKey, EngineError> {
+    bytes.try_into().map(IndexKey).map_err(|_| EngineError::Damaged)
+}
+
 impl Rows for SledRows {
     fn get(&self, key: &IndexKey) -> Result<Option<Vec<u8>>, EngineError> {
-        guarded(|| self.tree.get(key.0)).map(|value| value.map(|value| value.to_vec()))
+        let (_, bytes) = self.leaf_of(key)?;
+        for row in Leaf::read(&bytes).ok_or(EngineError::Damaged)?.rows() {
+            match row.ok_or(EngineError::Damaged)? {
+                (found, value) if found == *key => return Ok(Some(value.to_vec())),
+                (found, _) if found > *key => return Ok(None),
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
-    fn put(&self, key: &IndexKey, value: &[u8]) -> Result<(), EngineError> {
-        guarded(|| self.tree.insert(key.0, value)).map(drop)
-    }
-
-    fn remove(&self, key: &IndexKey) -> Result<(), EngineError> {
-        guarded(|| self.tree.remove(key.0)).map(drop)
+    fn change(&self, mut changes: &[Change]) -> Result<(), EngineError> {
+        while let Some((first, _)) = changes.first() {
+            let (low, bytes) = self.leaf_of(first)?;
+            let leaf = Leaf::read(&bytes).ok_or(EngineError::Damaged)?;
+            let count = leaf.next.map_or(changes.len(), |next| changes.partition_point(|(key, _)| *key < next));
+            if count == 0 {
+                return Err(EngineError::Damaged); // the next leaf is not where this one says
+            }
+            let (of_leaf, later) = changes.split_at(count);
+            let rows = leaf::changed(&leaf, of_leaf).ok_or(EngineError::Damaged)?;
+            self.replace(low, &rows, leaf.next)?;
+            changes = later;
+        }
+        Ok(())
     }
 
     fn scan_prefix(&self, prefix: &[u8], after: Option<&IndexKey>, max: usize) -> Result<Page, EngineError> {
-        guarded(|| {
-            let mut page = Vec::new();
-            for row in self.tree.range::<&[u8], _>((start_of(prefix, after), Bound::Unbounded)).take(max) {
-                let (key, value) = row?;
-                if !key.starts_with(prefix) {
-                    break;
+        let mut page = Vec::new();
+        let mut from = FIRST;
+        from.0[..prefix.len()].copy_from_slice(prefix);
+        from = after.map_or(from, |after| from.max(*after));
+        let (_, mut bytes) = self.leaf_of(&from)?;
+        loop {
+            let leaf = Leaf::read(&bytes).ok_or(EngineError::Damaged)?;
+            for row in leaf.rows() {
+                let (key, value) = row.ok_or(EngineError::Damaged)?;
+                if key < from || Some(&key) == after {
+                    continue;
                 }
-                // A key of another length was not put by us.
-                if let Ok(key) = <[u8; KEY_BYTES]>::try_from(&*key) {
-                    page.push((IndexKey(key), value.to_vec()));
+                if page.len() == max || !key.0.starts_with(prefix) {
+                    return Ok(page);
                 }
+                page.push((key, value.to_vec()));
             }
-            Ok(page)
-        })
+            // What changes meanwhile moves rows to another leaf, and none across the next leaf's key.
+            match leaf.next {
+                Some(next) if next <= from => return Err(EngineError::Damaged),
+                Some(next) if next.0[..prefix.len()] <= *prefix => {
+                    from = next;
+                    bytes = self.next_leaf(&next)?;
+                }
+                _ => return Ok(page),
+            }
+        }
     }
 
     fn checkpoint(&self) -> Result<(), EngineError> {
@@ -132,13 +230,6 @@ impl Rows for SledRows {
     }
 }
 
-fn start_of<'a>(prefix: &'a [u8], after: Option<&'a IndexKey>) -> Bound<&'a [u8]> {
-    match after {
-        Some(after) if &after.0[..] >= prefix => Bound::Excluded(&after.0),
-        _ => Bound::Included(prefix),
-    }
-}
-
 /// The rows in memory: what the store falls back to when sled cannot be opened, rebuilt from the files at each start.
 #[derive(Default)]
 pub(crate) struct MapRows(RwLock<BTreeMap<IndexKey, Vec<u8>>>);
@@ -148,13 +239,14 @@ impl Rows for MapRows {
         Ok(self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned())
     }
 
-    fn put(&self, key: &IndexKey, value: &[u8]) -> Result<(), EngineError> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(*key, value.to_vec());
-        Ok(())
-    }
-
-    fn remove(&self, key: &IndexKey) -> Result<(), EngineError> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+    fn change(&self, changes: &[Change]) -> Result<(), EngineError> {
+        let mut rows = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, value) in changes {
+            match value {
+                Some(value) => rows.insert(*key, value.clone()),
+                None => rows.remove(key),
+            };
+        }
         Ok(())
     }
 
@@ -223,6 +315,65 @@ mod tests {
         let again = SledRows::open(&path, 1 << 20).unwrap();
         assert_eq!(again.get(&key(1, 1, 2)).unwrap().unwrap(), b"again");
         assert_eq!(again.scan_prefix(&[], None, 99).unwrap().len(), 4);
+    }
+
+    /// Many rows come and go, in order and out of it: leaves are divided and joined.
+    #[test]
+    fn both_engines_hold_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index");
+        let (sled, map) = (SledRows::open(&path, 1 << 20).unwrap(), MapRows::default());
+        let mut seed = 7u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            (seed >> 33) % below
+        };
+        for round in 0..60u64 {
+            let mut changes = BTreeMap::new();
+            for _ in 0..random(300) {
+                let key = key(random(2) as u8, random(40) as u8, random(40) as u8);
+                let is_gone = random(10) < if round < 30 { 2 } else { 8 };
+                changes.insert(key, (!is_gone).then(|| vec![round as u8; random(50) as usize]));
+            }
+            let changes: Vec<_> = changes.into_iter().collect();
+            sled.change(&changes).unwrap();
+            map.change(&changes).unwrap();
+            let all = map.scan_prefix(&[], None, usize::MAX).unwrap();
+            assert_eq!(sled.scan_prefix(&[], None, usize::MAX).unwrap(), all, "round {round}");
+            for prefix in [vec![0], vec![1], key(1, random(40) as u8, 0).0[..24].to_vec()] {
+                let after = (random(2) == 0).then(|| key(random(2) as u8, random(40) as u8, random(40) as u8));
+                let max = 1 + random(100) as usize;
+                let pages =
+                    [&sled as &dyn Rows, &map].map(|rows| rows.scan_prefix(&prefix, after.as_ref(), max).unwrap());
+                assert_eq!(pages[0], pages[1], "{prefix:?} after {after:?}");
+            }
+            for _ in 0..50 {
+                let key = key(random(2) as u8, random(40) as u8, random(40) as u8);
+                assert_eq!(sled.get(&key).unwrap(), map.get(&key).unwrap());
+            }
+        }
+        let (rows, leaves) = (map.scan_prefix(&[], None, usize::MAX).unwrap(), sled.tree.len());
+        assert!(rows.len() > 300 && leaves > 1, "else nothing was shown");
+        assert!(leaves <= 1 + 2 * rows.len() / leaf::ROWS_MADE + 2, "{leaves} leaves for {} rows", rows.len());
+        assert_eq!(sled.change(&rows.iter().map(|(key, _)| (*key, None)).collect::<Vec<_>>()).unwrap(), ());
+        assert!(sled.scan_prefix(&[], None, 9).unwrap().is_empty() && sled.tree.len() <= 2, "{}", sled.tree.len());
+    }
+
+    #[test]
+    fn what_is_no_leaf_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = SledRows::open(&dir.path().join("index"), 1 << 20).unwrap();
+        rows.tree.insert(key(1, 1, 1).0, vec![0; 44]).unwrap(); // as an older version had them
+        let is_damaged = |result: Result<(), EngineError>| matches!(result, Err(EngineError::Damaged));
+        assert!(is_damaged(rows.get(&key(1, 1, 1)).map(drop)));
+        assert!(is_damaged(rows.put(&key(1, 1, 1), b"x")));
+        assert!(is_damaged(rows.scan_prefix(&key(1, 1, 1).0[..24], Some(&key(1, 1, 1)), 9).map(drop)));
+        rows.tree.remove(FIRST.0).unwrap();
+        assert!(is_damaged(rows.scan_prefix(&[], None, 9).map(drop)), "even where there is nothing");
+        rows.tree.clear().unwrap();
+        rows.tree.insert(FIRST.0, leaf::encode(&[], Some(key(1, 1, 1)))).unwrap();
+        assert!(is_damaged(rows.put(&key(2, 1, 1), b"x")), "a leaf is missing");
+        assert!(is_damaged(rows.scan_prefix(&[], None, 9).map(drop)), "and what should be in it");
     }
 
     #[test]

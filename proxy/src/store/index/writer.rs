@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 use super::note::Note;
 use super::opening::{self, Opened, Place};
 use super::row::Row;
-use super::rows::{EngineError, Rows};
+use super::rows::{Change, EngineError, Rows};
 use super::{Index, IndexState, Inner};
 use crate::store::disk::Operation;
 use crate::store::files::Files;
-use crate::store::name::IndexKey;
 
 /// How often what was written is made durable and noted. A power cut loses no more rows than this, and no file.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
 /// Changes taken from the overlay at a time.
-pub(super) const BATCH_ROWS: usize = 256;
+const BATCH_ROWS: usize = 256;
 
-/// How long a change waits for others that come right after it: one switch of threads for many rows. A kill loses no
-/// more than this, and finds it in the files.
-const GATHER: Duration = Duration::from_millis(100);
+/// How long changes wait for others, and how many at most: the engine writes whole leaves of rows, and of the more rows
+/// there are the more fall into one leaf. A kill loses no more than this, and finds it in the files.
+const GATHER: Duration = Duration::from_secs(2);
+pub(super) const GATHER_ROWS: usize = 4096;
 
 /// Owns the thread. Dropped, the thread ends without a note of an orderly stop, as after a crash.
 pub(crate) struct Keeper {
@@ -51,7 +51,7 @@ impl Keeper {
             (inner.state == IndexState::Ready).then(|| inner.engine.clone()).flatten()
         };
         let Some(engine) = written else { return };
-        let is_written = drain(&self.index, &self.files, &*engine).and_then(|()| engine.checkpoint());
+        let is_written = drain_all(&self.index, &self.files, &*engine).and_then(|()| engine.checkpoint());
         let note = Note { is_clean: true, responses: totals.responses, bytes: totals.bytes };
         if let Err(error) = is_written.and_then(|()| note.write(&self.files.dir).map_err(EngineError::Io)) {
             let error = super::chain(&error);
@@ -176,7 +176,7 @@ fn write_until_failure(index: &Index, files: &Files) -> Ended {
 /// Waits a moment for more changes, unless there are many already or something else is to be done.
 fn gathered<'a>(index: &'a Index, inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
     let is_gathering =
-        |inner: &mut Inner| !inner.is_closing && !inner.has_failed && (1..BATCH_ROWS).contains(&inner.overlay.len());
+        |inner: &mut Inner| !inner.is_closing && !inner.has_failed && (1..GATHER_ROWS).contains(&inner.overlay.len());
     index.wake.wait_timeout_while(inner, GATHER, is_gathering).unwrap_or_else(PoisonError::into_inner).0
 }
 
@@ -189,21 +189,17 @@ fn checkpoint(index: &Index, files: &Files, engine: &dyn Rows) -> Result<(), Eng
     Ok(())
 }
 
-/// Writes the waiting changes, one by one: a batch would make every reader wait for all of it.
+/// Writes the waiting changes in the order of their keys, some at a time; those that come meanwhile too, if theirs are yet to
+/// come.
 fn drain(index: &Index, files: &Files, engine: &dyn Rows) -> Result<(), EngineError> {
+    let mut after = None;
     loop {
-        let batch: Vec<(IndexKey, Option<Row>)> =
-            index.lock().overlay.iter().take(BATCH_ROWS).map(|(key, row)| (*key, *row)).collect();
-        if batch.is_empty() {
-            return Ok(());
-        }
-        for (key, row) in &batch {
-            files.disk.check(Operation::Index).map_err(EngineError::Io)?;
-            match row {
-                Some(row) => engine.put(key, &row.encode())?,
-                None => engine.remove(key)?,
-            }
-        }
+        let batch = index.lock().changed(&[], after.as_ref(), BATCH_ROWS);
+        let Some((last, _)) = batch.last() else { return Ok(()) };
+        after = Some(*last);
+        files.disk.check(Operation::Index).map_err(EngineError::Io)?;
+        let changes: Vec<Change> = batch.iter().map(|(key, row)| (*key, row.map(|row| row.encode()))).collect();
+        engine.change(&changes)?;
         let mut inner = index.lock();
         for (key, row) in batch {
             // A change that was changed again meanwhile stays for the next round.
@@ -212,6 +208,14 @@ fn drain(index: &Index, files: &Files, engine: &dyn Rows) -> Result<(), EngineEr
             }
         }
     }
+}
+
+/// The same until nothing waits.
+fn drain_all(index: &Index, files: &Files, engine: &dyn Rows) -> Result<(), EngineError> {
+    while !index.lock().overlay.is_empty() {
+        drain(index, files, engine)?;
+    }
+    Ok(())
 }
 
 /// Keeps a file of zeros to give up when the index must be opened on a full disk.
@@ -238,7 +242,7 @@ mod tests {
     use super::super::{Minutes, TagSet};
     use super::*;
     use crate::store::disk::Disk;
-    use crate::store::name::KEY_BYTES;
+    use crate::store::name::{IndexKey, KEY_BYTES};
 
     fn row(generation: u64) -> Row {
         Row { generation, file_bytes: 1, stored_at: Minutes(1), pinned_until: Minutes(0), tags: TagSet(0) }
@@ -251,18 +255,15 @@ mod tests {
     }
 
     impl Rows for Meanwhile {
-        fn put(&self, key: &IndexKey, value: &[u8]) -> Result<(), EngineError> {
-            self.rows.put(key, value)?;
+        fn change(&self, changes: &[Change]) -> Result<(), EngineError> {
+            self.rows.change(changes)?;
             if let Some(index) = std::mem::take(&mut *self.index.lock().unwrap()).upgrade() {
-                index.change(*key, Some(row(1)), Some(row(2)));
+                index.change(changes[0].0, Some(row(1)), Some(row(2)));
             }
             Ok(())
         }
         fn get(&self, key: &IndexKey) -> Result<Option<Vec<u8>>, EngineError> {
             self.rows.get(key)
-        }
-        fn remove(&self, key: &IndexKey) -> Result<(), EngineError> {
-            self.rows.remove(key)
         }
         fn scan_prefix(&self, prefix: &[u8], after: Option<&IndexKey>, max: usize) -> Result<Page, EngineError> {
             self.rows.scan_prefix(prefix, after, max)
@@ -283,6 +284,8 @@ mod tests {
         let rows = Meanwhile { rows: MapRows::default(), index: Mutex::new(Arc::downgrade(&index)) };
         let key = IndexKey([7; KEY_BYTES]);
         index.change(key, None, Some(row(1)));
+        drain(&index, &files, &rows).unwrap();
+        assert_eq!(index.lock().overlay.get(&key), Some(&Some(row(2))), "it came after its turn");
         drain(&index, &files, &rows).unwrap();
         assert_eq!(Row::decode(&rows.get(&key).unwrap().unwrap()), Some(row(2)));
         assert!(index.lock().overlay.is_empty());
