@@ -457,7 +457,10 @@ impl Flight {
             }
             pen.complete();
         } else {
-            pen.complete();
+            match fill.as_ref().and_then(Fill::in_memory) {
+                Some(whole) => pen.complete_as(whole),
+                None => pen.complete(),
+            }
             if let Some(fill) = fill {
                 let (lead, asked, under_way) = (self.lead, self.asked, self.context.tasks.token());
                 // The lead goes with it, so that nobody asks the origin again before it is stored.

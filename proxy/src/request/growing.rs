@@ -206,6 +206,19 @@ impl Pen {
         self.end_with(Ending::Complete);
     }
 
+    /// The body is whole, and these are its bytes: they take the place of the pieces, each of which holds all of the memory
+    /// that it was read into.
+    pub fn complete_as(self, whole: Bytes) {
+        let mut state = self.growing.lock();
+        if whole.len() as u64 == state.end {
+            state.window_start = 0;
+            state.window.clear();
+            state.window.push_back((0, whole));
+        }
+        drop(state);
+        self.end_with(Ending::Complete);
+    }
+
     /// The body ends here, incomplete, for this reason.
     pub fn fail(self, why: ForwardError) {
         self.end_with(Ending::Failed(why));
@@ -537,6 +550,26 @@ mod tests {
         assert!(pen.must_tell_at().is_none());
         assert_eq!(crowd[0].next().await.unwrap().unwrap().len(), 310_000, "in one piece");
         assert!(pace.await);
+    }
+
+    #[tokio::test]
+    async fn a_whole_body_takes_the_place_of_its_pieces() {
+        let (growing, pen) = Growing::start(None);
+        let mut reader = growing.reader(0, u64::MAX).unwrap();
+        pen.push_kept(Bytes::from_static(b"abc"));
+        pen.push_kept(Bytes::from_static(b"def"));
+        assert_eq!(reader.next().await.unwrap().unwrap(), "abc");
+        let whole = Bytes::from(b"abcdef".to_vec());
+        pen.complete_as(whole.clone());
+        let rest = reader.next().await.unwrap().unwrap();
+        assert_eq!((&rest[..], rest.as_ptr()), (&b"def"[..], whole[3..].as_ptr()));
+        assert!(reader.next().await.is_none());
+        assert_eq!(growing.lock().window.len(), 1);
+        assert_eq!(read_all(growing.reader(1, 5).unwrap()).await.unwrap(), b"bcde");
+        let (growing, pen) = Growing::start(None);
+        pen.push_kept(Bytes::from_static(b"abc"));
+        pen.complete_as(Bytes::from_static(b"ab"));
+        assert_eq!(read_all(growing.reader(0, u64::MAX).unwrap()).await.unwrap(), b"abc", "that is another body");
     }
 
     #[tokio::test]

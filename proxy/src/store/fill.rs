@@ -128,6 +128,11 @@ impl Fill {
         BodyFile::growing(Arc::clone(&self.0.growing))
     }
 
+    /// What has arrived of a body that is short so far, in one piece, which the store keeps too.
+    pub fn in_memory(&self) -> Option<Bytes> {
+        self.0.long.is_none().then(|| self.0.growing.whole())
+    }
+
     /// Stores the response: its body is whole. Returns when it is durable and can be found.
     ///
     /// # Errors

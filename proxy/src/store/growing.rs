@@ -84,12 +84,16 @@ impl Growing {
         state.flushing = Bytes::new();
     }
 
-    /// The whole body of a fill that never went to a file.
+    /// The body so far of a fill that did not go to a file.
     pub(crate) fn whole(&self) -> Bytes {
         let mut state = self.lock();
         if !state.tail.is_empty() {
             // Kept as one piece, which readers and the stored response then share.
-            state.flushing = state.tail.split().freeze();
+            let tail = state.tail.split().freeze();
+            state.flushing = match state.flushing.is_empty() {
+                true => tail,
+                false => [&state.flushing[..], &tail].concat().into(),
+            };
         }
         state.flushing.clone()
     }

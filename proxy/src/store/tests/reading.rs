@@ -158,3 +158,18 @@ async fn thirty_who_ask_for_one_cold_page_load_it_once() {
     drop(find(&store, "http://a.kz/"));
     assert_eq!(find(&store, "http://a.kz/").await.len(), 1);
 }
+
+#[tokio::test]
+async fn what_is_in_memory_can_be_had_at_any_time_and_loses_nothing() {
+    let at = Box::new();
+    let store = at.open_ready();
+    let whole = body(5_000, 3);
+    let mut fill = store.begin(&key("http://a.kz/"), head("\"1\""), None, store.rules()).unwrap();
+    for (from, to) in [(0, 1_000), (1_000, 4_000), (4_000, 5_000)] {
+        fill.append(whole.slice(from..to)).await.unwrap();
+        assert_eq!(fill.in_memory().unwrap(), whole[..to]);
+    }
+    fill.finish().await.unwrap();
+    store.forget_memory();
+    assert!(served(&store, "http://a.kz/").await == Some(whole));
+}
