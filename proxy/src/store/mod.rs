@@ -66,6 +66,7 @@ pub use fill::Fill;
 pub use find::Restore;
 pub use index::IndexState;
 pub use list::{ListCursor, Listed, Listing};
+pub(crate) use memory::Place as MemoryPlace;
 pub use memory::Rules;
 pub use options::StoreOptions;
 pub use partial::Incomplete;
@@ -182,6 +183,17 @@ impl Store {
     /// waits for a disk, no allocation.
     pub fn find_in_memory(&self, key: &CacheKey) -> Option<Variants> {
         self.0.memory.get(key)
+    }
+
+    /// Where [`Store::find_in_memory`] finds it, for whoever will ask again.
+    pub(crate) fn place_in_memory(&self, key: &CacheKey) -> Option<MemoryPlace> {
+        self.0.memory.place(key)
+    }
+
+    /// What is in a place of memory: what `find_in_memory` would give, but that the memory does not learn of the use. `None`
+    /// when it has to be looked for.
+    pub(crate) fn at_place(&self, place: &MemoryPlace) -> Option<Variants> {
+        self.0.memory.at(place)
     }
 
     /// Notes that a response was used. In memory only: a hit never writes.

@@ -12,7 +12,7 @@
 //! | cookies, credentials, directives, preconditions, expectations, anything unknown | requests that carry such fields have no key |
 //! | one range of bytes from an offset on | the same head for every one that is satisfiable ([`resolve_range`](bulaq_cache_policy::resolve_range)), but for its numbers; other ranges have no key |
 //! | fields that are not in the key | [`IGNORED_FIELDS`]: nothing that a variant's `Vary` names may be among them |
-//! | which variants are stored, by purge, replacement, 304, damage, eviction | the very same list of variants must be in memory ([`Store::find_in_memory`]); the `Weak` keeps its address from meaning another one |
+//! | which variants are stored, by purge, replacement, 304, damage, eviction | the very same list of variants must be in memory ([`Store::at_place`]); the `Weak` keeps its address from meaning another one |
 //! | which of them is chosen, and whether it may be reused | of the variants, the key and which of them are fresh now: these must be the same ones |
 //! | `Age`, `ttl` | made of the same policy functions at the same time |
 //! | `Cache-Status` | who may see it is in the key |
@@ -163,14 +163,20 @@ impl Repeats {
             lan_bytes: 0,
             wan_bytes: 0,
         };
-        self.table.put(Entry::new(key, cache_key, (variants, index, fresh), head, receipt));
+        // Not there any more, or other variants: then nothing is found in it by `find`.
+        let Some(place) = self.store.place_in_memory(&cache_key) else { return };
+        self.table.put(Entry::new(key, cache_key, place, (variants, index, fresh), head, receipt));
     }
 
     /// The answer to a request with this key, for this `Range` if the key says that there is one, when the ordinary path
     /// would give it now.
     pub(crate) fn find(self: &Arc<Self>, key: &[u8], range: Option<&[u8]>) -> Option<Repeat> {
         let entry = self.table.find(key)?;
-        let variants = self.store.find_in_memory(&entry.cache_key)?;
+        let known = if entry.is_counted() { None } else { self.store.at_place(&entry.place) };
+        let variants = match known {
+            Some(variants) => variants,
+            None => self.store.at_place(&self.store.place_in_memory(&entry.cache_key)?)?,
+        };
         if !std::ptr::addr_eq(Arc::as_ptr(&variants), entry.variants.as_ptr()) {
             return None;
         }

@@ -1,7 +1,7 @@
 //! Where noted answers are: a table of fixed size in which nobody waits for anybody.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
@@ -9,16 +9,21 @@ use bulaq_cache_policy::CacheKey;
 
 use super::head::Head;
 use crate::ledger::Receipt;
-use crate::store::StoredResponse;
+use crate::store::{MemoryPlace, StoredResponse};
 
 /// How many answers there is room for: the pages and pictures of a morning's lessons in the words of two browsers.
-const SLOTS: usize = 8192;
+/// Three times as many as fit the bytes: an answer that finds no place is given the long way each time.
+const SLOTS: usize = 32_768;
 
 /// In how many places an answer may stand.
-const WAYS: usize = 2;
+const WAYS: usize = 4;
 
 /// The most that all answers take, in bytes; most take less than 1 KiB.
-const BYTES_MAX: usize = 8 << 20;
+const BYTES_MAX: usize = 16 << 20;
+
+/// Of so many uses the memory learns of one. Its counting costs more than all else about a use, and what it counts is
+/// compared with one another.
+const USES_PER_COUNT: u32 = 8;
 
 /// A noted answer.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub(super) struct Entry {
     pub(super) cache_key: CacheKey,
     /// What was stored of the URL when it was given; the place of the list is not used again while this lives.
     pub(super) variants: Weak<[Arc<StoredResponse>]>,
+    /// Where these are.
+    pub(super) place: MemoryPlace,
     /// Which of the variants it was given from.
     pub(super) index: usize,
     /// Which of the variants were fresh, a bit each.
@@ -36,17 +43,29 @@ pub(super) struct Entry {
     pub(super) receipt: Receipt,
     /// Since its place was last wanted for another.
     was_used: AtomicBool,
+    /// How often it was used; wraps.
+    uses: AtomicU32,
 }
 
 impl Entry {
     pub(super) fn new(
         key: Box<[u8]>,
         cache_key: CacheKey,
+        place: MemoryPlace,
         (variants, index, fresh): (Weak<[Arc<StoredResponse>]>, usize, u32),
         head: Head,
         receipt: Receipt,
     ) -> Self {
-        Self { key, cache_key, variants, index, fresh, head, receipt, was_used: AtomicBool::new(false) }
+        let (was_used, uses) = (AtomicBool::new(false), AtomicU32::new(0));
+        Self { key, cache_key, variants, place, index, fresh, head, receipt, was_used, uses }
+    }
+
+    /// Whether the memory is to learn of this use.
+    pub(super) fn is_counted(&self) -> bool {
+        // Two at one time may count as one: nothing depends on it.
+        let uses = self.uses.load(Ordering::Relaxed);
+        self.uses.store(uses.wrapping_add(1), Ordering::Relaxed);
+        uses.is_multiple_of(USES_PER_COUNT)
     }
 
     fn bytes(&self) -> usize {
@@ -143,7 +162,8 @@ mod tests {
         let receipt = Receipt { site, is_zero_rated, way, source, status: 200, reason: "hit", lan_bytes, wan_bytes };
         let cache_key = CacheKey::new(&"http://a.kz/".parse().unwrap(), &SiteRule::default()).unwrap();
         let head = Head::of(&response, false).unwrap();
-        Entry::new(key.into_bytes().into(), cache_key, (Arc::downgrade(variants), 0, 1), head, receipt)
+        let place = MemoryPlace::alone(Arc::clone(variants));
+        Entry::new(key.into_bytes().into(), cache_key, place, (Arc::downgrade(variants), 0, 1), head, receipt)
     }
 
     fn kept(table: &Table) -> usize {
@@ -161,7 +181,7 @@ mod tests {
             }
             let bytes: usize = table.slots.iter().map(|slot| slot.load().as_ref().map_or(0, |it| it.bytes())).sum();
             assert_eq!(bytes, table.bytes.load(Ordering::Relaxed));
-            assert!((SLOTS / 8..=SLOTS).contains(&kept(&table)), "{head_bytes}: {}", kept(&table));
+            assert!((SLOTS / 16..=SLOTS).contains(&kept(&table)), "{head_bytes}: {}", kept(&table));
         }
     }
 
