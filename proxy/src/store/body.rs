@@ -10,7 +10,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -27,6 +27,10 @@ pub(crate) const CHECK_FIRST_BYTES: u64 = 32 << 20;
 /// The most that one read returns.
 pub(crate) const READ_BYTES_MAX: usize = 256 << 10;
 
+/// For how long a body of one block that was all in the page cache is taken to be there. What was used a moment ago is the
+/// last to leave, and to ask each time takes as long as to send 16 KiB.
+const AT_HAND_MS: u32 = 1000;
+
 /// The body of a stored response: where it is, and what of it is known to be right.
 pub(crate) struct Body {
     pub(crate) name: FileName,
@@ -36,6 +40,8 @@ pub(crate) struct Body {
     /// The whole body, when it is short enough for memory.
     pub(crate) small: Option<Bytes>,
     checked: Checked,
+    /// When all of it was last seen in the page cache ([`Files::running_ms`]); zero for never.
+    at_hand_ms: AtomicU32,
     files: Arc<Files>,
 }
 
@@ -103,7 +109,7 @@ impl Body {
     ) -> Self {
         let (offset, bytes) = place;
         let checked = Checked::new(if small.is_some() { 0 } else { bytes });
-        Self { name, offset, bytes, digest, small, checked, files }
+        Self { name, offset, bytes, digest, small, checked, at_hand_ms: AtomicU32::new(0), files }
     }
 
     /// Remembers that all of it was just written by ourselves, with the checksums that it has.
@@ -141,15 +147,26 @@ impl Body {
         if let Some(small) = &self.small {
             return Some(BodyFile(Source::Memory(small.clone())));
         }
-        let file = self.files.open.get(self.name)?;
-        self.is_all_checked(&file).then(|| BodyFile(Source::Stored { file, body: Arc::clone(self) }))
+        self.file_now().map(|file| BodyFile(Source::Stored { file, body: Arc::clone(self) }))
     }
 
-    /// Whether nothing is left to check before the first byte: the common case, answered without a thread.
-    fn is_all_checked(&self, file: &File) -> bool {
-        let Ok(metadata) = file.metadata() else { return false };
+    /// Its file, when nothing is left to check before the first byte and the system need not look for it on the disk: the
+    /// common case.
+    fn file_now(&self) -> Option<Arc<File>> {
+        if let Some(file) = self.files.open.get(self.name) {
+            let metadata = file.metadata().ok()?;
+            return self.is_all_checked(&metadata).then_some(file);
+        }
+        let is_known = self.checked.stamp.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let (file, metadata) = is_known.then(|| self.files.disk.open_now(&self.files.path(self.name)))??;
+        let file = self.is_all_checked(&metadata).then(|| Arc::new(file))?;
+        self.files.open.keep(self.name, Arc::clone(&file));
+        Some(file)
+    }
+
+    fn is_all_checked(&self, metadata: &Metadata) -> bool {
         let known = *self.checked.stamp.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_same = metadata.nlink() > 0 && known == Some(Stamp::of(&metadata));
+        let is_same = metadata.nlink() > 0 && known == Some(Stamp::of(metadata));
         let sums_ready =
             blocks_of(self.bytes) < 2 || self.checked.sums.get().is_some() || self.is_every_block_checked();
         is_same && sums_ready && (self.bytes > CHECK_FIRST_BYTES || self.is_every_block_checked())
@@ -323,10 +340,24 @@ impl Body {
         if max == 0 || !self.checked.is_checked(offset / BLOCK_BYTES) {
             return None;
         }
-        match self.files.disk.send_now(file, socket, self.offset + offset, max)? {
+        if !self.was_at_hand() {
+            if let Err(error) = self.files.disk.is_at_hand(file, self.offset + offset, max)? {
+                return Some(Err(error));
+            }
+            if max as u64 == self.bytes {
+                self.at_hand_ms.store(self.files.running_ms(), Ordering::Relaxed);
+            }
+        }
+        match self.files.disk.send(file, socket, self.offset + offset, max) {
             Ok(0) => Some(Err(self.broken(Damage::Length.into()))),
             result => Some(result),
         }
+    }
+
+    /// Whether all of it was seen in the page cache a moment ago.
+    fn was_at_hand(&self) -> bool {
+        let then = self.at_hand_ms.load(Ordering::Relaxed);
+        then != 0 && self.files.running_ms().wrapping_sub(then) < AT_HAND_MS
     }
 }
 

@@ -105,6 +105,11 @@ impl Faults {
         self.free_bytes.store(u64::MAX, Ordering::SeqCst);
     }
 
+    /// Whether some failure is still to come.
+    fn is_scripted(&self) -> bool {
+        self.scripts.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|script| script.times > 0)
+    }
+
     fn script(&self, script: Script) {
         self.scripts.lock().unwrap_or_else(PoisonError::into_inner).push(script);
     }
@@ -304,6 +309,19 @@ impl Disk {
         Ok((file, metadata))
     }
 
+    /// The same for reading, when the system knows the file already and need not look on the disk for it; `None` when it
+    /// would have to wait, and for any failure: a thread that may wait will tell.
+    pub(crate) fn open_now(&self, path: &Path) -> Option<(File, Metadata)> {
+        if self.0.as_ref().is_some_and(|faults| faults.is_scripted()) {
+            return None;
+        }
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file: File =
+            rustix::fs::openat2(CWD, path, flags, Mode::empty(), rustix::fs::ResolveFlags::CACHED).ok()?.into();
+        let metadata = file.metadata().ok()?;
+        metadata.is_file().then_some((file, metadata))
+    }
+
     /// Reads until `buffer` is full or the file ends; says how much came.
     pub(crate) fn read_at(&self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.check(Operation::Read)?;
@@ -319,22 +337,21 @@ impl Disk {
         Ok(filled)
     }
 
-    /// Has the system send a part of a file to a socket that does not wait, when the part is in the page cache; `None` when
-    /// it would have to wait for the disk. (A page that leaves the cache in between is waited for.)
-    pub(crate) fn send_now(
-        &self,
-        file: &File,
-        socket: impl AsFd,
-        mut offset: u64,
-        length: usize,
-    ) -> Option<io::Result<usize>> {
+    /// Whether a part of a file is in the page cache; `None` when it is not.
+    pub(crate) fn is_at_hand(&self, file: &File, offset: u64, length: usize) -> Option<io::Result<()>> {
         let last = length.checked_sub(1)?;
         for at in (0..last).step_by(PROBE_BYTES).chain([last]) {
             if let Err(error) = self.read_now(file, &mut [0], offset + at as u64)? {
                 return Some(Err(error));
             }
         }
-        Some(rustix::fs::sendfile(socket, file, Some(&mut offset), length).map_err(io::Error::from))
+        Some(Ok(()))
+    }
+
+    /// Has the system send a part of a file, which is at hand, to a socket that does not wait. (A page that has left the
+    /// cache in between is waited for.)
+    pub(crate) fn send(&self, file: &File, socket: impl AsFd, mut offset: u64, length: usize) -> io::Result<usize> {
+        Ok(rustix::fs::sendfile(socket, file, Some(&mut offset), length)?)
     }
 
     /// Reads what is in the page cache without waiting for the disk; `None` when it would have to wait.

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::disk::{Disk, make_folder};
 use super::name::{FileName, IndexKey, UrlKey, folder_of};
@@ -36,6 +37,7 @@ pub(crate) struct Files {
     blocking: Arc<Semaphore>,
     /// Open files of long bodies that are being read.
     pub(crate) open: OpenFiles,
+    started: Instant,
     /// Told of a damaged file, once it is known which response is lost by it.
     on_damage: OnceLock<DamageListener>,
 }
@@ -92,6 +94,7 @@ impl Files {
             dir,
             blocking: Arc::new(Semaphore::new(BLOCKING_MAX)),
             open: OpenFiles::default(),
+            started: Instant::now(),
             on_damage: OnceLock::new(),
         };
         // On a full disk a folder cannot be made; what can be read then is served all the same.
@@ -106,6 +109,11 @@ impl Files {
             let _ = fs::remove_file(left?.path());
         }
         Ok(files)
+    }
+
+    /// For how long the store has been open, in milliseconds from one on; wraps after some weeks.
+    pub(crate) fn running_ms(&self) -> u32 {
+        (self.started.elapsed().as_millis() as u32).wrapping_add(1).max(1)
     }
 
     /// Who is to be told of damaged files.

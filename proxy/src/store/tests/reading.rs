@@ -173,3 +173,36 @@ async fn what_is_in_memory_can_be_had_at_any_time_and_loses_nothing() {
     store.forget_memory();
     assert!(served(&store, "http://a.kz/").await == Some(whole));
 }
+
+/// Whether the folder's file system can say what is in the page cache; where it cannot, every file is opened by a thread.
+fn is_page_cache_told(at: &Box) -> bool {
+    let path = at.dir.path().join("probe");
+    std::fs::write(&path, b"x").unwrap();
+    crate::store::disk::Disk::default().open_now(&path).is_some()
+}
+
+#[tokio::test]
+async fn a_long_body_that_was_checked_is_opened_without_a_thread_while_it_is_the_same() {
+    let at = Box::new();
+    let (is_told, store, url) = (is_page_cache_told(&at), at.open_ready(), "http://a.kz/");
+    for change in ["none", "shorter", "gone"] {
+        fill(&store, url, &body(300_000, 1)).await;
+        store.forget_memory();
+        let stored = find(&store, url).await[0].clone();
+        let opens_now = || {
+            store.0.files.open.close(stored.body.name);
+            stored.body_file_now().is_some()
+        };
+        assert!(!opens_now(), "nobody has checked it");
+        assert!(served(&store, url).await == Some(body(300_000, 1)));
+        assert_eq!(opens_now(), is_told);
+        let path = store.0.files.path(stored.body.name);
+        match change {
+            "shorter" => std::fs::File::options().write(true).open(&path).unwrap().set_len(300_000).unwrap(),
+            "gone" => std::fs::remove_file(&path).unwrap(),
+            _ => continue,
+        }
+        assert!(!opens_now(), "{change}");
+        assert_eq!(served(&store, url).await, None, "{change}");
+    }
+}
