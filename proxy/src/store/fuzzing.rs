@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::head_codec::{decode_head, encode_head};
 use super::index::{Minutes, Row, TagSet};
+use super::name::FileName;
 use super::partial::blocks::Block;
 use super::partial::front::{IncompleteRecord, decode_blocks, decode_incomplete};
 use super::record::{
@@ -96,6 +97,8 @@ fn row(data: &[u8]) {
     let headers = HeaderMap::from_iter(HeaderValue::from_bytes(from.0).ok().map(|tags| (SURROGATE_KEY, tags)));
     let tags = TagSet::of(&headers);
     assert!(cache_tags(&headers).all(|tag| tags.may_have(&tag)), "a tag is denied");
+    // No file has a name with a higher one.
+    let generation = generation & FileName::GENERATION_MAX;
     let row = Row { generation, file_bytes, stored_at, pinned_until, tags };
     let read = Row::decode(&row.encode());
     assert!(read == Some(row) || file_bytes >= 1 << 60);

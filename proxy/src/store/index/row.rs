@@ -112,7 +112,11 @@ impl Row {
                 TagSet(0)
             },
         };
-        (from.is_empty() && flags < HAS_TAGS << 1).then_some(row)
+        // A row has one form: what it has not is left out.
+        let is_short = !has(IS_LONG) || u32::try_from(row.file_bytes).is_err();
+        let is_pinned = row.pinned_until != Minutes::default();
+        let is_plain = is_short && has(IS_PINNED) == is_pinned && has(HAS_TAGS) == (row.tags.0 != 0);
+        (from.is_empty() && flags < HAS_TAGS << 1 && is_plain).then_some(row)
     }
 }
 
