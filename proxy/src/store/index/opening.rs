@@ -92,7 +92,9 @@ fn on_disk(index: &Index, files: &Files, place: &Place, note: Option<Note>) -> R
         open_in_time(&place.dir, place.cache_bytes)
     };
     let mut engine = open();
-    if engine.is_err() && fs::remove_file(&place.ballast).is_ok() {
+    // What is damaged needs no room.
+    let may_want_room = matches!(&engine, Err(error) if !matches!(error, EngineError::Damaged));
+    if may_want_room && fs::remove_file(&place.ballast).is_ok() {
         tracing::warn!("the reserve file was given up to open the index");
         engine = open();
     }

@@ -1,11 +1,11 @@
 //! The engine under the index: sled, or a map in memory when sled cannot be had. Nothing else names sled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use super::leaf::{self, Leaf};
@@ -53,8 +53,13 @@ pub(crate) trait Rows: Send + Sync {
 pub(crate) type Page = Vec<(IndexKey, Vec<u8>)>;
 
 /// The rows in sled, in leaves (`leaf.rs`). There is one for every key: the first leaf has the lowest key that there can be.
+///
+/// sled is asked for single keys alone. Its batches make every reader wait, and one of them once never ended; its way backwards
+/// from a key is not needed where the keys of all leaves are known.
 pub(crate) struct SledRows {
     tree: sled::Db,
+    /// The keys of all leaves: a byte for each row, about.
+    leaves: RwLock<BTreeSet<IndexKey>>,
     /// sled's `flush` only starts the write-back; this descriptor of its main file lets us wait for it.
     main_file: Option<File>,
 }
@@ -76,8 +81,9 @@ impl SledRows {
         if guarded(|| tree.iter().next().transpose())?.is_none() {
             guarded(|| tree.insert(FIRST.0, leaf::encode(&[], None)))?;
         }
+        let leaves = RwLock::new(all_leaves(&tree)?);
         let main_file = OpenOptions::new().read(true).write(true).open(dir.join("db")).ok();
-        Ok(Self { tree, main_file })
+        Ok(Self { tree, leaves, main_file })
     }
 }
 
@@ -108,49 +114,85 @@ const LOCKED: &str = "could not acquire lock";
 /// The key of the first leaf.
 const FIRST: IndexKey = IndexKey([0; KEY_BYTES]);
 
+/// How often a reader looks again when a leaf was divided or joined between two of his looks.
+const LOOKS_MAX: usize = 64;
+
+/// The keys of all leaves. Each must begin where the one before it says, and hold no row of another: a crash between two of the
+/// writes that divide or join leaves is seen here, as is whatever is no leaf.
+fn all_leaves(tree: &sled::Db) -> Result<BTreeSet<IndexKey>, EngineError> {
+    let (mut leaves, mut expected) = (BTreeSet::new(), Some(FIRST));
+    let mut rows = tree.iter();
+    while let Some((low, bytes)) = guarded(|| rows.next().transpose())? {
+        let (low, leaf) = (key_of(&low)?, Leaf::read(&bytes).ok_or(EngineError::Damaged)?);
+        let is_ours = |key: &IndexKey| *key >= low && leaf.next.is_none_or(|next| *key < next);
+        if expected != Some(low) || !leaf.rows().all(|row| row.is_some_and(|(key, _)| is_ours(&key))) {
+            return Err(EngineError::Damaged);
+        }
+        leaves.insert(low);
+        expected = leaf.next;
+    }
+    if expected.is_none() { Ok(leaves) } else { Err(EngineError::Damaged) }
+}
+
 impl SledRows {
     /// The leaf that a key belongs to, with its own key.
     fn leaf_of(&self, key: &IndexKey) -> Result<(IndexKey, sled::IVec), EngineError> {
-        let found = guarded(|| self.tree.range::<&[u8], _>(..=&key.0[..]).next_back().transpose())?;
-        let (low, leaf) = found.ok_or(EngineError::Damaged)?;
-        Ok((key_of(&low)?, leaf))
+        for _ in 0..LOOKS_MAX {
+            let low = self.read_leaves().range(..=key).next_back().copied().ok_or(EngineError::Damaged)?;
+            // None: it was joined to the one before since.
+            let Some(bytes) = guarded(|| self.tree.get(low.0))? else { continue };
+            let next = Leaf::read(&bytes).ok_or(EngineError::Damaged)?.next;
+            // Otherwise it was divided since.
+            if next.is_none_or(|next| *key < next) {
+                return Ok((low, bytes));
+            }
+        }
+        Err(EngineError::Damaged)
     }
 
-    /// The leaf of this key, or the one that it was joined to.
-    fn next_leaf(&self, key: &IndexKey) -> Result<sled::IVec, EngineError> {
-        match guarded(|| self.tree.get(key.0))? {
-            Some(leaf) => Ok(leaf),
-            None => Ok(self.leaf_of(key)?.1),
-        }
+    fn read_leaves(&self) -> RwLockReadGuard<'_, BTreeSet<IndexKey>> {
+        self.leaves.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_leaves(&self) -> RwLockWriteGuard<'_, BTreeSet<IndexKey>> {
+        self.leaves.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, low: IndexKey, rows: &[(IndexKey, &[u8])], next: Option<IndexKey>) -> Result<(), EngineError> {
+        guarded(|| self.tree.insert(low.0, leaf::encode(rows, next))).map(drop)
     }
 
     /// Puts rows in the place of those of a leaf: in several leaves when they are many, in the one before when they are few.
+    ///
+    /// At each moment every row is where a reader looks for it: new leaves are there and known before the one that they
+    /// are made of shrinks, and one that goes is in the one before it already.
     fn replace(&self, low: IndexKey, rows: &[(IndexKey, &[u8])], next: Option<IndexKey>) -> Result<(), EngineError> {
         if rows.len() > leaf::ROWS_MAX {
-            let mut batch = sled::Batch::default();
-            let mut pieces = rows.chunks(rows.len().div_ceil(rows.len().div_ceil(leaf::ROWS_MADE))).peekable();
-            let mut low = low;
-            while let Some(piece) = pieces.next() {
-                let following = pieces.peek().and_then(|piece| Some(piece.first()?.0));
-                batch.insert(&low.0, leaf::encode(piece, following.or(next)));
-                low = following.unwrap_or(low);
+            let pieces: Vec<_> = rows.chunks(rows.len().div_ceil(rows.len().div_ceil(leaf::ROWS_MADE))).collect();
+            let mut next = next;
+            for piece in pieces[1..].iter().rev() {
+                let new = piece[0].0;
+                self.write(new, piece, next)?;
+                self.write_leaves().insert(new);
+                next = Some(new);
             }
-            return guarded(|| self.tree.apply_batch(batch));
+            return self.write(low, pieces[0], next);
         }
+        let before = self.read_leaves().range(..low).next_back().copied();
         if rows.len() < leaf::ROWS_MIN
-            && let Some((before, bytes)) = guarded(|| self.tree.get_lt(low.0))?
+            && let Some(before) = before
         {
-            let mut joined = Leaf::read(&bytes).and_then(|leaf| leaf.rows().collect::<Option<Vec<_>>>());
-            let joined = joined.as_mut().ok_or(EngineError::Damaged)?;
+            let bytes = guarded(|| self.tree.get(before.0))?.ok_or(EngineError::Damaged)?;
+            let joined = Leaf::read(&bytes).and_then(|leaf| leaf.rows().collect::<Option<Vec<_>>>());
+            let mut joined = joined.ok_or(EngineError::Damaged)?;
             joined.extend_from_slice(rows);
             if joined.len() <= leaf::ROWS_MADE {
-                let mut batch = sled::Batch::default();
-                batch.insert(before, leaf::encode(joined, next));
-                batch.remove(&low.0);
-                return guarded(|| self.tree.apply_batch(batch));
+                self.write(before, &joined, next)?;
+                self.write_leaves().remove(&low);
+                return guarded(|| self.tree.remove(low.0)).map(drop);
             }
         }
-        guarded(|| self.tree.insert(low.0, leaf::encode(rows, next))).map(drop)
+        self.write(low, rows, next)
     }
 }
 
@@ -175,10 +217,8 @@ impl Rows for SledRows {
         while let Some((first, _)) = changes.first() {
             let (low, bytes) = self.leaf_of(first)?;
             let leaf = Leaf::read(&bytes).ok_or(EngineError::Damaged)?;
+            // At least the first one: it is before the next leaf.
             let count = leaf.next.map_or(changes.len(), |next| changes.partition_point(|(key, _)| *key < next));
-            if count == 0 {
-                return Err(EngineError::Damaged); // the next leaf is not where this one says
-            }
             let (of_leaf, later) = changes.split_at(count);
             let rows = leaf::changed(&leaf, of_leaf).ok_or(EngineError::Damaged)?;
             self.replace(low, &rows, leaf.next)?;
@@ -210,7 +250,7 @@ impl Rows for SledRows {
                 Some(next) if next <= from => return Err(EngineError::Damaged),
                 Some(next) if next.0[..prefix.len()] <= *prefix => {
                     from = next;
-                    bytes = self.next_leaf(&next)?;
+                    bytes = self.leaf_of(&next)?.1;
                 }
                 _ => return Ok(page),
             }
@@ -359,21 +399,79 @@ mod tests {
         assert!(sled.scan_prefix(&[], None, 9).unwrap().is_empty() && sled.tree.len() <= 2, "{}", sled.tree.len());
     }
 
+    /// What is done to leaves behind the engine's back.
+    type Harm = fn(&sled::Db);
+
     #[test]
     fn what_is_no_leaf_is_told() {
+        let harms: [(&str, Harm); 5] = [
+            ("a row as an older version had them", |tree| drop(tree.insert(key(1, 1, 1).0, vec![0; 44]).unwrap())),
+            ("the first leaf is gone", |tree| {
+                tree.insert(key(1, 1, 1).0, leaf::encode(&[], None)).unwrap();
+                drop(tree.remove(FIRST.0).unwrap());
+            }),
+            ("a leaf is missing", |tree| {
+                drop(tree.insert(FIRST.0, leaf::encode(&[], Some(key(1, 1, 1)))).unwrap());
+            }),
+            ("one that the leaf before it does not name, as after a crash", |tree| {
+                drop(tree.insert(key(1, 1, 1).0, leaf::encode(&[(key(1, 1, 1), b"x")], None)).unwrap());
+            }),
+            ("a row in the wrong leaf", |tree| {
+                tree.insert(FIRST.0, leaf::encode(&[(key(2, 1, 1), b"x")], Some(key(1, 1, 1)))).unwrap();
+                drop(tree.insert(key(1, 1, 1).0, leaf::encode(&[], None)).unwrap());
+            }),
+        ];
+        for (what, harm) in harms {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("index");
+            let rows = SledRows::open(&path, 1 << 20).unwrap();
+            harm(&rows.tree);
+            drop(rows);
+            assert!(matches!(SledRows::open(&path, 1 << 20), Err(EngineError::Damaged)), "{what}");
+        }
+    }
+
+    #[test]
+    fn readers_find_what_is_there_while_leaves_are_divided_and_joined() {
+        use std::sync::atomic::{AtomicBool, Ordering};
         let dir = tempfile::tempdir().unwrap();
-        let rows = SledRows::open(&dir.path().join("index"), 1 << 20).unwrap();
-        rows.tree.insert(key(1, 1, 1).0, vec![0; 44]).unwrap(); // as an older version had them
-        let is_damaged = |result: Result<(), EngineError>| matches!(result, Err(EngineError::Damaged));
-        assert!(is_damaged(rows.get(&key(1, 1, 1)).map(drop)));
-        assert!(is_damaged(rows.put(&key(1, 1, 1), b"x")));
-        assert!(is_damaged(rows.scan_prefix(&key(1, 1, 1).0[..24], Some(&key(1, 1, 1)), 9).map(drop)));
-        rows.tree.remove(FIRST.0).unwrap();
-        assert!(is_damaged(rows.scan_prefix(&[], None, 9).map(drop)), "even where there is nothing");
-        rows.tree.clear().unwrap();
-        rows.tree.insert(FIRST.0, leaf::encode(&[], Some(key(1, 1, 1)))).unwrap();
-        assert!(is_damaged(rows.put(&key(2, 1, 1), b"x")), "a leaf is missing");
-        assert!(is_damaged(rows.scan_prefix(&[], None, 9).map(drop)), "and what should be in it");
+        let path = dir.path().join("index");
+        let rows = SledRows::open(&path, 1 << 20).unwrap();
+        let all = |url: u8| (0..=255).map(move |variant| key(1, url, variant));
+        let stay: Vec<Change> = (0..40).flat_map(all).step_by(16).map(|key| (key, Some(b"stays".to_vec()))).collect();
+        let change = |is_there: bool| -> Vec<Change> {
+            let others = (0..40).flat_map(all).enumerate().filter(|(at, _)| at % 16 != 0);
+            others.map(|(_, key)| (key, is_there.then(|| b"comes and goes".to_vec()))).collect()
+        };
+        rows.change(&stay).unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Acquire) {
+                        for (key, value) in stay.iter().step_by(7) {
+                            assert_eq!(rows.get(key).unwrap(), *value, "{key:?}");
+                        }
+                        let page = rows.scan_prefix(&[], None, usize::MAX).unwrap();
+                        assert_eq!(page.iter().filter(|(_, value)| value == b"stays").count(), stay.len());
+                        assert!(page.is_sorted_by(|one, other| one.0 < other.0));
+                    }
+                });
+            }
+            for is_there in [true, false, true, false] {
+                for part in change(is_there).chunks(256) {
+                    rows.change(part).unwrap();
+                }
+            }
+            is_over.store(true, Ordering::Release);
+        });
+        assert_eq!(
+            rows.scan_prefix(&[], None, usize::MAX).unwrap(),
+            stay.iter().map(|(key, value)| (*key, value.clone().unwrap())).collect::<Page>()
+        );
+        let leaves = rows.read_leaves().clone();
+        drop(rows);
+        assert_eq!(SledRows::open(&path, 1 << 20).unwrap().leaves.into_inner().unwrap(), leaves);
     }
 
     #[test]
