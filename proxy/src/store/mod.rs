@@ -237,7 +237,10 @@ impl Store {
         self.0.commits.close().await;
         let keeper = self.0.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(keeper) = keeper {
-            let _ = self.0.files.run_blocking(move || keeper.close()).await;
+            let is_closed = self.0.files.run_blocking(move || keeper.close_within(INDEX_CLOSE_WAIT)).await;
+            if !is_closed.unwrap_or(false) {
+                tracing::warn!("the index did not close in time; the next start reads the stored files");
+            }
         }
     }
 }
@@ -286,6 +289,9 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         }
     }
 }
+
+/// How long the index may take to close: a slow disk takes some seconds for what it has not written yet.
+const INDEX_CLOSE_WAIT: Duration = Duration::from_secs(30);
 
 /// How often and how long a locked folder is waited for, half a second in all: a process that is being replaced may be in
 /// its last moments.

@@ -1,7 +1,7 @@
-//! The index's one thread: opens it, writes changes one by one, makes checkpoints, opens it again after a failure.
+//! The index's one thread: opens it, writes changes, makes checkpoints, opens it again after a failure.
 
 use std::io;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -41,8 +41,21 @@ pub(crate) fn start(index: Arc<Index>, files: Arc<Files>, place: Place) -> io::R
 }
 
 impl Keeper {
+    /// Closes the index in order, and waits so long for that; false when it is not closed then. Whatever the engine does, the
+    /// box can stop: without the note of an orderly stop the next start reads the files.
+    pub(crate) fn close_within(self, wait: Duration) -> bool {
+        let (closed, is_closed) = mpsc::channel();
+        let close = move || {
+            self.close();
+            let _ = closed.send(());
+        };
+        // A thread of its own, for which nobody waits at the end of the process.
+        let is_begun = std::thread::Builder::new().name("store-close".into()).spawn(close).is_ok();
+        is_begun && is_closed.recv_timeout(wait).is_ok()
+    }
+
     /// Writes everything, makes it durable and leaves the note of an orderly stop. Waits for the disk.
-    pub(crate) fn close(mut self) {
+    fn close(mut self) {
         self.end();
         let totals = self.index.totals();
         let written = {
@@ -274,6 +287,17 @@ mod tests {
         fn size_on_disk(&self) -> u64 {
             0
         }
+    }
+
+    #[test]
+    fn an_engine_that_hangs_does_not_keep_the_box_from_stopping() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Arc::new(Files::prepare(dir.path().to_owned(), Disk::default()).unwrap());
+        let (release, held) = mpsc::channel::<()>();
+        let hangs = std::thread::spawn(move || held.recv().unwrap_or_default());
+        let keeper = Keeper { index: Arc::new(Index::new(Totals::default())), thread: Some(hangs), files };
+        assert!(!keeper.close_within(Duration::ZERO));
+        drop(release);
     }
 
     #[test]
