@@ -12,7 +12,7 @@
 //! | cookies, credentials, directives, preconditions, expectations, anything unknown | requests that carry such fields have no key |
 //! | one range of bytes from an offset on | the same head for every one that is satisfiable ([`resolve_range`](bulaq_cache_policy::resolve_range)), but for its numbers; other ranges have no key |
 //! | fields that are not in the key | [`IGNORED_FIELDS`]: nothing that a variant's `Vary` names may be among them |
-//! | which variants are stored, by purge, replacement, 304, damage, eviction | the very same list of variants must be in memory ([`Store::at_place`]); the `Weak` keeps its address from meaning another one |
+//! | which variants are stored, by purge, replacement, 304, damage, eviction | the very same list of variants must be in memory (`Store::at_place`); the `Weak` keeps its address from meaning another one |
 //! | which of them is chosen, and whether it may be reused | of the variants, the key and which of them are fresh now: these must be the same ones |
 //! | `Age`, `ttl` | made of the same policy functions at the same time |
 //! | `Cache-Status` | who may see it is in the key |
