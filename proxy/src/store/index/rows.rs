@@ -54,8 +54,8 @@ pub(crate) type Page = Vec<(IndexKey, Vec<u8>)>;
 
 /// The rows in sled, in leaves (`leaf.rs`). There is one for every key: the first leaf has the lowest key that there can be.
 ///
-/// sled is asked for single keys alone. Its batches make every reader wait, and one of them once never ended; its way backwards
-/// from a key is not needed where the keys of all leaves are known.
+/// sled is asked for single keys alone. Its batches make every reader wait; its way backwards from a key is not needed where the
+/// keys of all leaves are known. With both, a box once could not stop; which of them it was, if either, is not known.
 pub(crate) struct SledRows {
     tree: sled::Db,
     /// The keys of all leaves: a byte for each row, about.
