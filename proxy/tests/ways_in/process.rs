@@ -69,7 +69,7 @@ impl Lines {
     pub fn wait_for<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         loop {
             let Ok(line) = self.told.recv_timeout(PATIENCE) else {
-                panic!("no {what} within {PATIENCE:?}; it said:\n{}", self.seen.join("\n"));
+                panic!("no {what} within {PATIENCE:?}");
             };
             let found = find(&line);
             self.seen.push(line);
@@ -85,7 +85,17 @@ impl Lines {
         while let Ok(line) = self.told.recv_timeout(PATIENCE) {
             self.seen.push(line);
         }
-        self.seen
+        std::mem::take(&mut self.seen)
+    }
+}
+
+impl Drop for Lines {
+    /// A test that fails shows what the program said until then.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.seen.extend(self.told.try_iter());
+            eprintln!("it said:\n{}", self.seen.join("\n"));
+        }
     }
 }
 

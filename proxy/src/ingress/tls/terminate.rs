@@ -3,7 +3,8 @@
 //! A refusal shows in two ways. An alert is one, whenever it comes: in TLS 1.3 often as the first thing after a
 //! handshake that our side took for done. A close is one when it comes within the handshake, or right after it without
 //! a byte: apps that pin a certificate do that. Browsers open connections in advance and close them unused, but later;
-//! and what they close at once, because another connection serves them, is told by that other connection's requests.
+//! and what they close at once, because another connection serves them, is told by that other connection: by its
+//! requests, or, while it has still to say something, by what it will say.
 
 use std::io;
 use std::net::IpAddr;
@@ -74,7 +75,7 @@ pub(super) async fn terminate<S, D, I>(
 {
     let Shown { host, key, whose } = shown;
     let config = behind.tls.of(hello, Arc::new(One { host: host.clone(), key }));
-    let device = Device { trust: &behind.trust, peer: caller.peer, host: &host, whose };
+    let device = Device::shown(&behind.trust, caller.peer, host.clone(), whose);
     let handshake = TlsAcceptor::from(config).accept(stream).into_fallible();
     let mut tls = match timeout(behind.limits.head_wait(), handshake).await {
         Ok(Ok(tls)) => tls,
@@ -159,17 +160,32 @@ fn is_left(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
-/// A device to which a certificate was shown.
+/// A device to which a certificate is shown on one connection, until what comes of it is known.
 struct Device<'a> {
     trust: &'a Trust,
     peer: IpAddr,
-    host: &'a HostName,
+    host: HostName,
     whose: Whose,
 }
 
-impl Device<'_> {
+impl Drop for Device<'_> {
+    fn drop(&mut self) {
+        if let Whose::Site(_) = self.whose {
+            self.trust.has_told(self.peer, &self.host);
+        }
+    }
+}
+
+impl<'a> Device<'a> {
+    fn shown(trust: &'a Trust, peer: IpAddr, host: HostName, whose: Whose) -> Self {
+        if let Whose::Site(_) = whose {
+            trust.shown(peer, &host);
+        }
+        Self { trust, peer, host, whose }
+    }
+
     /// The handshake was not finished.
-    fn broke_off(&self, error: &io::Error) -> Outcome {
+    fn broke_off(self, error: &io::Error) -> Outcome {
         match alert_in(error) {
             Some(alert) => self.refused(alert),
             None if is_left(error) => self.closed(),
@@ -183,7 +199,7 @@ impl Device<'_> {
     }
 
     /// The handshake was finished, and then nothing was asked.
-    fn left(&self, unused: &Unused) -> Outcome {
+    fn left(self, unused: &Unused) -> Outcome {
         match unused {
             Unused::Alert(alert) => self.refused(*alert),
             Unused::LeftAtOnce => self.closed(),
@@ -192,12 +208,12 @@ impl Device<'_> {
     }
 
     /// It asks for something under our certificate.
-    fn goes_on(&self) -> Outcome {
+    fn goes_on(self) -> Outcome {
         match self.whose {
             Whose::Own => Outcome::TerminatedOwn,
             Whose::Gateway => Outcome::TerminatedGateway,
             Whose::Site(class) => {
-                self.trust.used(self.peer, self.host);
+                self.trust.used(self.peer, &self.host);
                 match class {
                     Class::Network => Outcome::TerminatedNetwork,
                     Class::Probe => Outcome::TerminatedProbe,
@@ -206,12 +222,12 @@ impl Device<'_> {
         }
     }
 
-    fn refused(&self, alert: AlertDescription) -> Outcome {
+    fn refused(self, alert: AlertDescription) -> Outcome {
         use AlertDescription::{BadCertificate, CertificateUnknown, UnknownCA};
         // Libraries say any of these three when they don't know who signed.
         let is_of_the_ca = matches!(alert, UnknownCA | CertificateUnknown | BadCertificate);
         match self.whose {
-            Whose::Own if self.host == names::probe_name() => {
+            Whose::Own if self.host == *names::probe_name() => {
                 if is_of_the_ca {
                     self.trust.probe_refused(self.peer);
                 }
@@ -226,10 +242,10 @@ impl Device<'_> {
         }
     }
 
-    fn closed(&self) -> Outcome {
+    fn closed(self) -> Outcome {
         match self.whose {
-            Whose::Own if self.host == names::probe_name() => Outcome::ProbeRefused,
-            Whose::Site(class) if !self.trust.has_used(self.peer, self.host, USED_LATELY) => {
+            Whose::Own if self.host == *names::probe_name() => Outcome::ProbeRefused,
+            Whose::Site(class) if !self.has_another_word() => {
                 self.splice_from_now_on(class, Refusal::ByLeaving, "a device left right after the certificate");
                 Outcome::CertificateClosed
             }
@@ -237,8 +253,13 @@ impl Device<'_> {
         }
     }
 
+    /// Whether the device has said on another connection that it takes the certificate, or can still say so.
+    fn has_another_word(&self) -> bool {
+        self.trust.has_used(self.peer, &self.host, USED_LATELY) || self.trust.shown_on(self.peer, &self.host) > 1
+    }
+
     fn splice_from_now_on(&self, class: Class, refusal: Refusal, why: &'static str) {
-        let lost_proof = self.trust.refused(self.peer, self.host, refusal);
+        let lost_proof = self.trust.refused(self.peer, &self.host, refusal);
         // Nothing more may be said of the device.
         tracing::info!(host = %self.host, device = class.words(), "{why}: the host is passed through to it for now");
         if lost_proof {
@@ -259,10 +280,10 @@ mod tests {
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     /// What is counted, and how the device stands afterwards.
-    fn told(whose: Whose, host: &str, ending: impl FnOnce(&Device<'_>) -> Outcome) -> (Outcome, bool) {
+    fn told(whose: Whose, host: &str, ending: impl FnOnce(Device<'_>) -> Outcome) -> (Outcome, bool) {
         let trust = Trust::new(TrustOptions::default(), Clock::system());
-        let host = host.parse().unwrap();
-        let outcome = ending(&Device { trust: &trust, peer: PEER, host: &host, whose });
+        let host: HostName = host.parse().unwrap();
+        let outcome = ending(Device::shown(&trust, PEER, host.clone(), whose));
         (outcome, trust.standing(PEER, &host) == Standing::Refused)
     }
 
@@ -280,9 +301,29 @@ mod tests {
         ] {
             let trust = Trust::new(TrustOptions { networks: vec![], ..TrustOptions::default() }, Clock::system());
             trust.proved(PEER);
-            Device { trust: &trust, peer: PEER, host: probe, whose: Whose::Own }.left(&unused);
+            Device::shown(&trust, PEER, probe.clone(), Whose::Own).left(&unused);
             assert_eq!(trust.trusts(PEER), is_trusted, "{unused:?}");
         }
+    }
+
+    #[test]
+    fn the_last_of_several_connections_tells() {
+        let trust = Trust::new(TrustOptions::default(), Clock::system());
+        let (site, host): (_, HostName) = (Whose::Site(Class::Network), "a.kz".parse().unwrap());
+        let shown = || Device::shown(&trust, PEER, host.clone(), site);
+        let is_refused = || trust.standing(PEER, &host) == Standing::Refused;
+
+        let (one, two) = (shown(), shown());
+        assert_eq!(one.left(&Unused::LeftAtOnce), Outcome::Unused, "browsers keep one of them");
+        assert!(!is_refused());
+        assert_eq!(two.left(&Unused::LeftAtOnce), Outcome::CertificateClosed, "an app that left them all");
+        assert!(is_refused());
+
+        let (one, two) = (shown(), shown());
+        assert_eq!(two.goes_on(), Outcome::TerminatedNetwork);
+        assert_eq!((one.left(&Unused::LeftAtOnce), is_refused()), (Outcome::Unused, false));
+        drop(shown()); // the handshake took too long
+        assert_eq!(trust.shown_on(PEER, &host), 0);
     }
 
     #[test]

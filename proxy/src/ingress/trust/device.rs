@@ -15,13 +15,16 @@ const HOSTS_MAX: usize = 32;
 /// several share, shows both within minutes; and who has just been given the CA need not wait for long.
 const PROBE_REFUSED_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// When the device has passed the probe, which hosts it has refused, and which it uses.
+/// When the device has passed the probe, which hosts it has refused, which it uses, and which it is being shown.
 #[derive(Debug, Default)]
 pub(super) struct Device {
     proved_at: Option<SystemTime>,
     probe_refused_at: Option<SystemTime>,
     refused: VecDeque<(HostName, Refusal, SystemTime)>,
     used: VecDeque<(HostName, SystemTime)>,
+    /// On how many connections our certificate for a host has been shown and nothing said to it yet. No more than the
+    /// device has connections.
+    shown: Vec<(HostName, usize)>,
 }
 
 /// Whether `at` lies less than `within` before `now`. A clock that was set back makes what lies ahead of it void.
@@ -85,5 +88,25 @@ impl Device {
 
     pub(super) fn has_used(&self, host: &HostName, now: SystemTime, within: Duration) -> bool {
         self.used.iter().any(|(known, at)| known == host && is_recent(*at, now, within))
+    }
+
+    pub(super) fn show(&mut self, host: &HostName) {
+        match self.shown.iter_mut().find(|(known, _)| known == host) {
+            Some((_, count)) => *count += 1,
+            None => self.shown.push((host.clone(), 1)),
+        }
+    }
+
+    /// One of those connections has told. The device may have been forgotten since, with all of them.
+    pub(super) fn has_told(&mut self, host: &HostName) {
+        let Some(at) = self.shown.iter().position(|(known, _)| known == host) else { return };
+        self.shown[at].1 -= 1;
+        if self.shown[at].1 == 0 {
+            self.shown.swap_remove(at);
+        }
+    }
+
+    pub(super) fn shown_on(&self, host: &HostName) -> usize {
+        self.shown.iter().find(|(known, _)| known == host).map_or(0, |(_, count)| *count)
     }
 }

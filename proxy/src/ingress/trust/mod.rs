@@ -141,6 +141,21 @@ impl Trust {
         self.devices.learn(peer, |device| device.use_host(host, self.clock.now()));
     }
 
+    /// Our certificate for the host is shown to the device from now on, until [`Trust::has_told`].
+    pub fn shown(&self, peer: IpAddr, host: &HostName) {
+        self.devices.learn(peer, |device| device.show(host));
+    }
+
+    /// On one connection the device has gone on, refused, or left.
+    pub fn has_told(&self, peer: IpAddr, host: &HostName) {
+        self.devices.learn(peer, |device| device.has_told(host));
+    }
+
+    /// On how many connections the device has still to say what it thinks of our certificate for the host.
+    pub fn shown_on(&self, peer: IpAddr, host: &HostName) -> usize {
+        self.devices.look(peer, |device| device.shown_on(host)).unwrap_or(0)
+    }
+
     /// Whether the device has used our certificate for the host within the last `within`.
     pub fn has_used(&self, peer: IpAddr, host: &HostName, within: Duration) -> bool {
         let now = self.clock.now();
