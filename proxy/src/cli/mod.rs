@@ -21,6 +21,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -31,6 +32,9 @@ const FAILED: u8 = 1;
 
 /// Exit status of wrong arguments, or of a configuration or allowlist that is refused.
 const REFUSED: u8 = 2;
+
+/// How long the last threads are waited for when all is done.
+const END_WAIT: Duration = Duration::from_secs(1);
 
 /// A zero-rated lesson cache for school networks: fetches permitted sites by night, serves them to every class by day.
 #[derive(Debug, Parser)]
@@ -110,7 +114,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if is_quiet {
         crate::telemetry::start(crate::telemetry::QUIET);
     }
-    match runtime.block_on(dispatch(arguments.command)) {
+    let ended = runtime.block_on(dispatch(arguments.command));
+    // Everything is closed in order by now. A disk that hangs keeps its threads, and must not keep the process.
+    runtime.shutdown_timeout(END_WAIT);
+    match ended {
         Ok(status) => status,
         Err(error) => end(&error),
     }

@@ -230,14 +230,19 @@ impl Store {
         self.0.memory.change_rules();
     }
 
-    /// Closes the store in order: what has arrived is written, nothing more is stored, the index is written and made durable, and the next start need not read
-    /// the files. Later calls on other clones find nothing new.
+    /// Closes the store in order: what has arrived is written, nothing more is stored, the index is written and made
+    /// durable, and the next start need not read the files. A disk that hangs is waited for twice for [`DISK_WAIT`] at
+    /// most. Later calls on other clones find nothing new.
     pub async fn close(self) {
         self.0.is_closing.store(true, Ordering::Release);
-        self.0.commits.close().await;
+        if tokio::time::timeout(DISK_WAIT, self.0.commits.close()).await.is_err() {
+            tracing::warn!(
+                "the disk did not take in time what had arrived last; it is fetched again when it is asked for"
+            );
+        }
         let keeper = self.0.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(keeper) = keeper {
-            let is_closed = self.0.files.run_blocking(move || keeper.close_within(INDEX_CLOSE_WAIT)).await;
+            let is_closed = self.0.files.run_blocking(move || keeper.close_within(DISK_WAIT)).await;
             if !is_closed.unwrap_or(false) {
                 tracing::warn!("the index did not close in time; the next start reads the stored files");
             }
@@ -290,8 +295,8 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// How long the index may take to close: a slow disk takes some seconds for what it has not written yet.
-const INDEX_CLOSE_WAIT: Duration = Duration::from_secs(30);
+/// How long the last bodies may take to be written, and then the index: a slow disk takes some seconds for either.
+const DISK_WAIT: Duration = Duration::from_secs(30);
 
 /// How often and how long a locked folder is waited for, half a second in all: a process that is being replaced may be in
 /// its last moments.

@@ -6,9 +6,9 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::store::Operation;
 use crate::store::commit::{Done, FLUSH_ALL_FILES};
 use crate::store::name::UrlKey;
+use crate::store::{DISK_WAIT, Operation};
 
 fn url(at: usize) -> String {
     format!("http://a.kz/{at}")
@@ -142,4 +142,25 @@ async fn what_has_arrived_is_stored_before_the_store_is_closed() {
     let store = at.open_ready();
     assert_eq!((store.usage().responses, at.body_files().len()), (2, 2));
     check(&store, &[true, true, false], "after a restart").await;
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_does_not_keep_the_store_open() {
+    let at = Box::new();
+    let store = at.open_ready();
+    let mut fill = store.begin(&key(&url(0)), head("\"1\""), Some(5_000), store.rules()).unwrap();
+    fill.append(body(5_000, 0)).await.unwrap();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let hang: Done = std::boxed::Box::new(move |_| {
+        let _ = released.recv();
+    });
+    store.0.commit_behind((fill, hang));
+    tokio::time::pause();
+    let closing = tokio::spawn(store.clone().close());
+    while !store.0.is_closing.load(std::sync::atomic::Ordering::Acquire) {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::advance(DISK_WAIT + Duration::from_secs(1)).await;
+    closing.await.unwrap();
+    drop(release);
 }
