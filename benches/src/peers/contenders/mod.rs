@@ -75,11 +75,17 @@ pub(crate) const BUDGET: Budget = Budget { memory_mib: 256, disk_mib: 4_096, ind
 pub(crate) struct Program {
     name: PathBuf,
     arguments: Vec<String>,
+    environment: &'static [(&'static str, &'static str)],
 }
 
 impl Program {
     fn new(name: impl Into<PathBuf>, arguments: &[&str]) -> Self {
-        Self { name: name.into(), arguments: arguments.iter().map(|&argument| argument.to_owned()).collect() }
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self { name: name.into(), arguments, environment: &[] }
+    }
+
+    fn with(self, environment: &'static [(&'static str, &'static str)]) -> Self {
+        Self { environment, ..self }
     }
 
     /// The command, to be run in `folder`.
@@ -90,7 +96,7 @@ impl Program {
         if let Ok(said) = fs::OpenOptions::new().create(true).append(true).open(folder.join(SAID)) {
             command.stderr(said);
         }
-        command.env_remove("BULAQ_CONFIG").env_remove("RUST_LOG");
+        command.env_remove("BULAQ_CONFIG").env_remove("RUST_LOG").envs(self.environment.iter().copied());
         command
     }
 }
@@ -129,7 +135,7 @@ impl Contender {
             Self::Varnish => "stored in a mapped file; hitch in front for TLS",
             Self::Trafficserver => "memory and a store on disk of its own form",
             Self::Haproxy => "memory alone; no ranges, no collapsing",
-            Self::Bulaq => "the release build",
+            Self::Bulaq => "the release build, with `MALLOC_ARENA_MAX=2` as in its guide's service",
         }
     }
 
