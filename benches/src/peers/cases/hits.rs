@@ -1,5 +1,5 @@
 //! Hits of one size, many addresses, all in whatever is fastest: `tiny-hit`, `small-hit`, `medium-hit`, `small-rate`, and
-//! the same over TLS, `tls-hit-h1` and `tls-hit-h2`.
+//! the same over TLS, `tls-hit-h1`, `tls-hit-h2` and `tls-hit-h2-one`.
 
 use super::steady::{self, CLIENTS, COST, P50, P99, Paths, Reach};
 use super::{Case, Scene, Turns};
@@ -14,9 +14,10 @@ const ADDRESSES: usize = 64;
 /// Requests a second of `small-rate`: far below what the slowest can do on one core.
 const RATE_PER_S: f64 = 5_000.0;
 
-/// Connections and requests at one time on each with HTTP/2: together as many as there are clients otherwise.
-const H2_CONNECTIONS: usize = 8;
-const H2_STREAMS: usize = 8;
+/// Requests at one time on each connection with HTTP/2, as a browser's that opens a page; and one, as a player's. All
+/// connections together have as many as there are clients otherwise.
+const STREAMS: usize = 8;
+const ONE_STREAM: usize = 1;
 
 /// How clients reach it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,9 @@ enum Way {
     /// At a fixed rate.
     PlainAtRate,
     TlsHttp1,
-    TlsHttp2,
+    TlsHttp2 {
+        streams: usize,
+    },
 }
 
 /// Hits of one size by one way.
@@ -47,7 +50,8 @@ pub(super) const MEDIUM: Hits =
     Hits { is_ahead_of_others: true, ..hits("medium-hit", 100 << 10, Way::Plain, Some(0.85)) };
 pub(super) const SMALL_RATE: Hits = hits("small-rate", 10 << 10, Way::PlainAtRate, None);
 pub(super) const TLS_H1: Hits = hits("tls-hit-h1", 10 << 10, Way::TlsHttp1, Some(1.3));
-pub(super) const TLS_H2: Hits = hits("tls-hit-h2", 10 << 10, Way::TlsHttp2, Some(0.95));
+pub(super) const TLS_H2: Hits = hits("tls-hit-h2", 10 << 10, Way::TlsHttp2 { streams: STREAMS }, Some(0.95));
+pub(super) const TLS_H2_ONE: Hits = hits("tls-hit-h2-one", 10 << 10, Way::TlsHttp2 { streams: ONE_STREAM }, None);
 
 impl Case for Hits {
     fn name(&self) -> &'static str {
@@ -62,7 +66,9 @@ impl Case for Hits {
                 format!("HTTP/1.1, {clients} clients, {RATE_PER_S} requests/s, times from when a request was due")
             }
             Way::TlsHttp1 => format!("HTTP/1.1 over TLS 1.3, {clients} clients"),
-            Way::TlsHttp2 => format!("HTTP/2 over TLS 1.3, {H2_CONNECTIONS} connections, {H2_STREAMS} streams on each"),
+            Way::TlsHttp2 { streams } => {
+                format!("HTTP/2 over TLS 1.3, {} connections, {streams} at one time on each", CLIENTS / streams)
+            }
         };
         format!("hits of {kib} KiB, {ADDRESSES} addresses; {how}")
     }
@@ -92,7 +98,9 @@ impl Case for Hits {
         let (door, speech, connections) = match self.way {
             Way::Plain | Way::PlainAtRate => (home.http, Speech::Http1, CLIENTS),
             Way::TlsHttp1 => (home.https, Speech::Http1OverTls(identity.speaker(b"http/1.1")?), CLIENTS),
-            Way::TlsHttp2 => (home.https, Speech::Http2OverTls(identity.speaker(b"h2")?, H2_STREAMS), H2_CONNECTIONS),
+            Way::TlsHttp2 { streams } => {
+                (home.https, Speech::Http2OverTls(identity.speaker(b"h2")?, streams), CLIENTS / streams)
+            }
         };
         let clients = Clients { door, speech, connections };
         let paths = Paths::new("fresh", self.bytes, ADDRESSES);

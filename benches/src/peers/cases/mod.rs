@@ -123,6 +123,7 @@ pub(crate) fn all(sizes: &Sizes) -> Vec<Box<dyn Case>> {
         Box::new(large::TLS),
         Box::new(hits::TLS_H1),
         Box::new(hits::TLS_H2),
+        Box::new(hits::TLS_H2_ONE),
         Box::new(handshakes::FULL),
         Box::new(handshakes::RESUMED),
         Box::new(pass::PassDistinct),
