@@ -97,7 +97,7 @@ impl Device {
         }
     }
 
-    /// One of those connections has told. The device may have been forgotten since, with all of them.
+    /// One of those connections has told. The device may have been forgotten and met again since.
     pub(super) fn has_told(&mut self, host: &HostName) {
         let Some(at) = self.shown.iter().position(|(known, _)| known == host) else { return };
         self.shown[at].1 -= 1;

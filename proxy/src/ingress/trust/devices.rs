@@ -34,7 +34,7 @@ struct Met {
 
 impl Devices {
     /// Looks at the device, if it is known.
-    pub(super) fn look<T>(&self, peer: IpAddr, at: impl FnOnce(&Device) -> T) -> Option<T> {
+    pub(super) fn look<T>(&self, peer: IpAddr, at: impl FnOnce(&mut Device) -> T) -> Option<T> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.meet(peer.to_canonical()).map(|device| at(device))
     }

@@ -148,7 +148,7 @@ impl Trust {
 
     /// On one connection the device has gone on, refused, or left.
     pub fn has_told(&self, peer: IpAddr, host: &HostName) {
-        self.devices.learn(peer, |device| device.has_told(host));
+        self.devices.look(peer, |device| device.has_told(host)); // it may have been forgotten since
     }
 
     /// On how many connections the device has still to say what it thinks of our certificate for the host.

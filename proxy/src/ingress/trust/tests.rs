@@ -128,6 +128,25 @@ fn what_is_used_is_known_until_it_is_refused() {
 }
 
 #[test]
+fn connections_that_have_still_to_tell_are_counted() {
+    let (trust, _) = trust();
+    let (laptop, shown) = (peer("10.1.0.5"), host("a.kz"));
+    let on = || trust.shown_on(laptop, &shown);
+    trust.has_told(laptop, &shown);
+    assert_eq!((on(), trust.devices.count()), (0, 0), "nothing is learned of a device that is not known");
+    trust.shown(laptop, &shown);
+    trust.shown(peer("::ffff:10.1.0.5"), &shown);
+    trust.shown(laptop, &host("b.kz"));
+    trust.shown(peer("10.1.0.6"), &shown);
+    assert_eq!(on(), 2);
+    for left in [1, 0, 0] {
+        trust.has_told(laptop, &shown);
+        assert_eq!(on(), left);
+    }
+    assert_eq!(trust.shown_on(peer("10.1.0.6"), &shown), 1);
+}
+
+#[test]
 fn one_machine_makes_the_box_forget_its_own_network_alone() {
     let (trust, _) = trust();
     let (old, neighbour) = (peer("10.2.0.1"), peer("2001:db8:2::ffff:1"));
