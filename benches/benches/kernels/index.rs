@@ -17,7 +17,7 @@ const ASKED: usize = 64;
 
 fn kernels() -> Vec<Kernel> {
     let folder = tempfile::tempdir().expect("the folder for temporary files can be written");
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a system that starts processes has what a runtime needs");
     let open = runtime.block_on(IndexSample::open(folder.path(), ROWS, |row| sample::uri(row).to_string()));
     let index = Rc::new(open.expect("an index opens in an empty folder"));
