@@ -231,7 +231,7 @@ impl Store {
     }
 
     /// Closes the store in order: what has arrived is written, nothing more is stored, the index is written and made
-    /// durable, and the next start need not read the files. A disk that hangs is waited for twice for [`DISK_WAIT`] at
+    /// durable, and the next start need not read the files. A disk that hangs is waited for twice for half a minute at
     /// most, by the runtime's timers. Later calls on other clones find nothing new.
     pub async fn close(self) {
         self.0.is_closing.store(true, Ordering::Release);

@@ -36,7 +36,7 @@ impl Devices {
     /// Looks at the device, if it is known.
     pub(super) fn look<T>(&self, peer: IpAddr, at: impl FnOnce(&mut Device) -> T) -> Option<T> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.meet(peer.to_canonical()).map(|device| at(device))
+        known.meet(peer.to_canonical()).map(at)
     }
 
     /// Learns something of the device, which may be new.
