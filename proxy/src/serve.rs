@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bulaq_allowlist::Allowlist;
@@ -16,6 +17,9 @@ use crate::request::collapse::Flights;
 use crate::request::combine::Assemblies;
 use crate::request::{Context, Repeats, RequestOptions, Stack, stack};
 use crate::store::{Store, StoreError, StoreOptions};
+
+/// How long the ledger may take to be written at the end: a page of numbers, on a disk that may hang.
+const LEDGER_WAIT: Duration = Duration::from_secs(5);
 
 /// What the rooms of a box are opened with.
 #[derive(Clone, Debug)]
@@ -95,13 +99,17 @@ impl Rooms {
     }
 
     /// Waits for the fills that are under way, at most `patience`, then closes the ledger and the store.
-    pub async fn close(self, patience: std::time::Duration) {
+    pub async fn close(self, patience: Duration) {
         self.context.tasks.close();
         if tokio::time::timeout(patience, self.context.tasks.wait()).await.is_err() {
             tracing::info!("some fills did not end in time; they are dropped");
         }
-        if let Err(error) = self.context.ledger.write() {
-            tracing::warn!(%error, "the last minute of the ledger could not be written");
+        let ledger = Arc::clone(&self.context.ledger);
+        let written = tokio::task::spawn_blocking(move || ledger.write());
+        match tokio::time::timeout(LEDGER_WAIT, written).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::warn!(%error, "the last minute of the ledger could not be written"),
+            Ok(Err(_)) | Err(_) => tracing::warn!("the last minute of the ledger was not written in time"),
         }
         self.context.store.clone().close().await;
     }

@@ -98,6 +98,12 @@ impl Control {
 
     /// Answers commands until `stop` is done; a command in work is then dropped.
     pub async fn serve<O: Operations>(self, operations: Arc<O>, stop: impl Future<Output = ()> + Send) {
+        self.answer_until(operations, stop).await;
+        // On a disk that hangs nobody can be waited for, and whoever calls waits with a limit.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
+
+    async fn answer_until<O: Operations>(&self, operations: Arc<O>, stop: impl Future<Output = ()> + Send) {
         let mut stop = std::pin::pin!(stop);
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut connections = JoinSet::new();
