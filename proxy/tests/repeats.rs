@@ -202,20 +202,23 @@ impl Pair {
     }
 }
 
+/// What was read until the end, and whether that end was a reset.
 async fn talk(stream: impl AsyncRead + AsyncWrite, parts: &[&[u8]]) -> (Vec<u8>, bool) {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let writing = async {
         for part in parts {
             // A box that has refused reads nothing more.
-            let _ = writer.write_all(part).await;
-            let _ = writer.flush().await;
+            writer.write_all(part).await?;
+            writer.flush().await?;
             tokio::task::yield_now().await;
         }
+        std::io::Result::Ok(())
     };
     let mut bytes = Vec::new();
     let reading = reader.read_to_end(&mut bytes);
-    let ((), read) = soon("the end of the conversation", async { tokio::join!(writing, reading) }).await;
-    (bytes, read.is_err())
+    let (written, read) = soon("the end of the conversation", async { tokio::join!(writing, reading) }).await;
+    // The kernel tells of a reset once: a writer that was told of it leaves the reader what looks like an ordinary end.
+    (bytes, written.is_err() || read.is_err())
 }
 
 /// Without the dates that hyper adds to what the box says by itself: its clock cannot be held.
