@@ -1,6 +1,6 @@
-//! Storing short bodies, many in one go: one thread writes all that wait, makes them durable in one step, then makes each
-//! visible. A night or a first morning is thousands of small files, and a switch of threads and a flush for each of
-//! them would cost more than all else.
+//! Storing bodies that are in memory, many in one go: one thread writes all that wait, makes them durable in one step, then
+//! makes each visible. A night or a first morning is thousands of small files, and a switch of threads and a flush for
+//! each of them would cost more than all else.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -153,7 +153,7 @@ impl Store {
 }
 
 impl Shared {
-    /// Stores a short body together with others that have arrived.
+    /// Stores a body that is in memory together with others that have arrived.
     pub(crate) async fn commit_soon(self: &Arc<Self>, fill: Fill) -> Committed {
         let (done, committed) = oneshot::channel();
         // Who waited may have left.

@@ -23,6 +23,10 @@ use super::stored_response::StoredResponse;
 use super::sums::{BodyHasher, BodySums, trailer_bytes};
 use super::{Shared, Store, commit, name};
 
+/// A body up to this many bytes is gathered in memory until it is whole, if there is room, and then written with others:
+/// who waits for its bytes does not wait for the disk.
+const GATHERED_BODY_BYTES_MAX: u64 = 1 << 20;
+
 /// A long body is written in pieces of at least this many bytes.
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -51,6 +55,8 @@ struct Begun {
     record_bytes: usize,
     /// The rules that its head is of.
     rules: Rules,
+    /// Whether the body is too long to be kept in memory, and has room there until it is whole.
+    is_gathered: bool,
     /// The file, once the body is too long for memory.
     long: Option<Long>,
 }
@@ -96,7 +102,9 @@ impl Store {
         if record_bytes > RECORD_BYTES_MAX {
             return Err(StoreRefusal::HeadTooLarge);
         }
-        let expected = content_length.filter(|&length| length <= shared.options.memory_body_bytes_max).unwrap_or(0);
+        let kept_bytes_max = shared.options.memory_body_bytes_max;
+        let expected = content_length.filter(|&length| length <= GATHERED_BODY_BYTES_MAX.max(kept_bytes_max));
+        let expected = expected.map_or(0, |length| length.min(kept_bytes_max));
         Ok(Fill(Box::new(Begun {
             ticket: shared.in_flight.enter(key, TagSet::of(head.headers())),
             growing: Arc::new(Growing::new(Arc::clone(&shared.files), expected)),
@@ -108,6 +116,7 @@ impl Store {
             record,
             record_bytes,
             rules,
+            is_gathered: false,
             long: None,
         })))
     }
@@ -128,9 +137,9 @@ impl Fill {
         BodyFile::growing(Arc::clone(&self.0.growing))
     }
 
-    /// What has arrived of a body that is short so far, in one piece, which the store keeps too.
+    /// What has arrived of a body that is short so far, in one piece, which the store keeps in memory too.
     pub fn in_memory(&self) -> Option<Bytes> {
-        self.0.long.is_none().then(|| self.0.growing.whole())
+        self.0.is_kept_in_memory().then(|| self.0.growing.whole())
     }
 
     /// Stores the response: its body is whole. Returns when it is durable and can be found.
@@ -146,7 +155,7 @@ impl Fill {
         }
     }
 
-    /// The same, where nobody waits for it: `done` is told of the outcome, by a thread of the store when the body is short.
+    /// The same, where nobody waits for it: `done` is told of the outcome, by a thread of the store when the body is in memory.
     /// [`Store::close`] waits for all that was given here before it.
     pub async fn finish_behind(self, done: impl FnOnce(Result<Arc<StoredResponse>, StoreRefusal>) + Send + 'static) {
         if self.0.long.is_some() {
@@ -158,14 +167,14 @@ impl Fill {
         }
     }
 
-    /// Writes a short body to a file of its own, in one step. Waits for the disk.
+    /// Writes a body that is in memory to a file of its own, in one step. Waits for the disk.
     pub(super) fn write_short(self, reserved: &mut Reserved<'_>) -> Result<ReadyToPublish, StoreRefusal> {
         self.0.write_short(reserved)
     }
 
-    /// How long the file of a short body will be.
+    /// How long the file of a body that is in memory will be.
     pub(super) fn short_file_bytes(&self) -> u64 {
-        Layout::new(self.0.record_bytes, false).file_bytes(self.0.received_bytes)
+        self.0.layout().file_bytes(self.0.received_bytes)
     }
 }
 
@@ -183,11 +192,35 @@ impl Begun {
         if self.ticket.is_invalidated() {
             return Err(StoreRefusal::Invalidated);
         }
-        let is_short = self.long.is_none() && self.received_bytes <= self.shared.options.memory_body_bytes_max;
-        if is_short {
+        let is_in_memory = self.is_kept_in_memory() || self.long.is_none() && self.is_gathered();
+        if is_in_memory {
             self.growing.push(chunk);
         }
-        Ok(is_short)
+        Ok(is_in_memory)
+    }
+
+    fn is_kept_in_memory(&self) -> bool {
+        self.received_bytes <= self.shared.options.memory_body_bytes_max
+    }
+
+    /// Whether there is room for this body until it is whole.
+    fn is_gathered(&mut self) -> bool {
+        let bytes = self.announced_bytes.unwrap_or(GATHERED_BODY_BYTES_MAX);
+        if self.received_bytes.max(bytes) > GATHERED_BODY_BYTES_MAX {
+            return false;
+        }
+        if !self.is_gathered
+            && let Ok(bytes) = u32::try_from(bytes)
+            && let Ok(room) = Arc::clone(&self.shared.gathering).try_acquire_many_owned(bytes)
+        {
+            self.growing.gather(bytes as usize, room);
+            self.is_gathered = true;
+        }
+        self.is_gathered
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::new(self.record_bytes, !self.is_kept_in_memory())
     }
 
     /// Adds bytes to a body that has become too long for memory.
@@ -214,7 +247,7 @@ impl Begun {
 
     /// Gives a body that has become too long for memory a file.
     async fn spill(&mut self) -> Result<(), StoreRefusal> {
-        let layout = Layout::new(self.record_bytes, true);
+        let layout = self.layout();
         let expected = self.announced_bytes.unwrap_or(self.received_bytes + RESERVE_BYTES);
         let (shared, url) = (Arc::clone(&self.shared), UrlKey::of(self.key.as_str()));
         let create = move || {
@@ -281,20 +314,25 @@ impl Begun {
     }
 
     fn write_short(self: Box<Self>, reserved: &mut Reserved<'_>) -> Result<ReadyToPublish, StoreRefusal> {
+        let (is_kept, layout) = (self.is_kept_in_memory(), self.layout());
         let Self { shared, key, mut record, .. } = *self;
         let body = self.growing.whole();
         let mut hasher = BodyHasher::new();
         hasher.update(&body);
         let BodySums { digest, trailer } = hasher.finish();
         (record.body_bytes, record.digest) = (self.received_bytes, digest);
-        let layout = Layout::new(self.record_bytes, false);
         let reservation = reserved.take(layout.file_bytes(self.received_bytes))?;
         let disk = &shared.files.disk;
         let folder = name::folder_of(&shared.files.bodies, UrlKey::of(key.as_str()));
         let unpublished = disk.create(&folder, &shared.files.incoming)?;
         let front = encode_front(layout, &record.encode());
         disk.write_chunks_at(unpublished.file(), &commit::pieces(front, body.clone(), trailer), 0)?;
-        let small = Some(body);
+        let small = is_kept.then_some(body);
+        if !is_kept {
+            // Who still reads it reads the file from here on.
+            self.growing.spill(Arc::clone(unpublished.file()), layout.body_offset);
+            self.growing.flushed();
+        }
         let written = Written { unpublished, layout, record, small, head: self.head, rules: self.rules };
         Ok(ReadyToPublish { key, written, ticket: self.ticket, reservation })
     }

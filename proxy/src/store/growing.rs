@@ -5,12 +5,13 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::READ_BYTES_MAX;
 use super::files::Files;
 
-/// The bytes of a fill so far. Short bodies stay in memory until they are complete; long ones go to their file in
-/// pieces, of which the last is still in memory.
+/// The bytes of a fill so far. Short bodies and gathered ones stay in memory until they are complete; long ones go to
+/// their file in pieces, of which the last is still in memory.
 pub(crate) struct Growing {
     state: Mutex<State>,
     files: Arc<Files>,
@@ -25,6 +26,8 @@ struct State {
     /// What is being written to the file right now.
     flushing: Bytes,
     tail: BytesMut,
+    /// Room for what is in memory, when that is more than a short body.
+    gathered: Option<OwnedSemaphorePermit>,
 }
 
 impl State {
@@ -60,6 +63,14 @@ impl Growing {
         state.tail.len()
     }
 
+    /// Grows in memory up to `expected_bytes`, for which `room` is held until they are in a file.
+    pub(crate) fn gather(&self, expected_bytes: usize, room: OwnedSemaphorePermit) {
+        let mut state = self.lock();
+        let missing = expected_bytes.saturating_sub(state.tail.len());
+        state.tail.reserve(missing);
+        state.gathered = Some(room);
+    }
+
     /// Shows what is in memory and not being written, in order.
     pub(crate) fn each_in_memory(&self, visit: impl FnOnce(&[u8])) {
         visit(&self.lock().tail);
@@ -82,6 +93,7 @@ impl Growing {
         let mut state = self.lock();
         state.written += state.flushing.len() as u64;
         state.flushing = Bytes::new();
+        state.gathered = None;
     }
 
     /// The body so far of a fill that did not go to a file.

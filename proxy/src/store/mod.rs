@@ -58,6 +58,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bulaq_cache_policy::{CacheKey, SiteRule};
+use tokio::sync::Semaphore;
 
 pub use body::BodyFile;
 pub use disk::{Faults, Operation};
@@ -101,6 +102,8 @@ pub(crate) struct Shared {
     in_flight: in_flight::InFlight,
     loading: find::Loading,
     commits: commit::Commits,
+    /// A permit for each byte that may be gathered.
+    gathering: Arc<Semaphore>,
     /// One lock for the URLs that share a number: whoever changes what is stored for a URL, or loads it, holds it.
     stripes: Box<[Mutex<()>]>,
     is_closing: AtomicBool,
@@ -166,6 +169,7 @@ impl Store {
             in_flight: in_flight::InFlight::default(),
             loading: find::Loading::default(),
             commits: commit::Commits::default(),
+            gathering: Arc::new(Semaphore::new(options.gathered_bytes_max.min(Semaphore::MAX_PERMITS))),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             is_closing: AtomicBool::new(false),
             keeper: Mutex::new(Some(keeper)),

@@ -19,6 +19,9 @@ pub struct StoreOptions {
     pub memory_bytes_max: u64,
     /// A body up to this many bytes is kept in memory whole; a longer one is read from its file. Default 64 KiB.
     pub memory_body_bytes_max: u64,
+    /// The most that bodies which are too long to be kept in memory may occupy there while they arrive, in bytes; what
+    /// finds no room is written as it arrives. Default 16 MiB.
+    pub gathered_bytes_max: usize,
     /// The longest body that is stored, in bytes. Default 4 GiB.
     pub body_bytes_max: u64,
     /// The most variants of one URL (`Vary`); the least used makes room for a new one. Default 32.
@@ -50,6 +53,7 @@ impl StoreOptions {
             free_bytes_min: GIB,
             memory_bytes_max: 256 * MIB,
             memory_body_bytes_max: 64 * KIB,
+            gathered_bytes_max: 16 << 20,
             body_bytes_max: 4 * GIB,
             variants_max: 32,
             index_cache_bytes: 64 * MIB,

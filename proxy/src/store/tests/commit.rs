@@ -14,12 +14,17 @@ fn url(at: usize) -> String {
     format!("http://a.kz/{at}")
 }
 
-/// Stores so many short bodies together; `before` is called when all have arrived and none is written.
+/// How long each is: every fourth is too long to be kept in memory.
+fn bytes(at: usize) -> usize {
+    if at % 4 == 3 { 100_000 } else { 5_000 }
+}
+
+/// Stores so many bodies together; `before` is called when all have arrived and none is written.
 async fn together(store: &Store, count: usize, before: impl AsyncFnOnce()) -> Vec<bool> {
     let (mut batch, mut results) = (Vec::new(), Vec::new());
     for at in 0..count {
-        let mut fill = store.begin(&key(&url(at)), head("\"1\""), Some(5_000), store.rules()).unwrap();
-        fill.append(body(5_000, at as u8)).await.unwrap();
+        let mut fill = store.begin(&key(&url(at)), head("\"1\""), Some(bytes(at) as u64), store.rules()).unwrap();
+        fill.append(body(bytes(at), at as u8)).await.unwrap();
         let (done, result) = oneshot::channel();
         let done: Done = std::boxed::Box::new(|result| drop(done.send(result)));
         batch.push((fill, done));
@@ -32,7 +37,7 @@ async fn together(store: &Store, count: usize, before: impl AsyncFnOnce()) -> Ve
 
 async fn check(store: &Store, is_stored: &[bool], context: &str) {
     for (at, &is_stored) in is_stored.iter().enumerate() {
-        let expected = is_stored.then(|| body(5_000, at as u8));
+        let expected = is_stored.then(|| body(bytes(at), at as u8));
         assert!(served(store, &url(at)).await == expected, "{context}: {at}");
     }
 }
@@ -101,7 +106,7 @@ async fn all_that_arrive_at_once_are_stored() {
     let fills: Vec<_> = (0..300)
         .map(|at| {
             let store = store.clone();
-            tokio::spawn(async move { fill(&store, &url(at), &body(5_000, at as u8)).await })
+            tokio::spawn(async move { fill(&store, &url(at), &body(bytes(at), at as u8)).await })
         })
         .collect();
     for fill in fills {

@@ -3,6 +3,7 @@
 mod commit;
 mod crash;
 mod damage;
+mod gathered;
 mod index;
 mod life;
 mod partial;
