@@ -5,7 +5,8 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
@@ -21,6 +22,9 @@ const TOGETHER_MAX: usize = 128;
 /// From so many files on one flush of the file system is less work than a flush for each.
 pub(super) const FLUSH_ALL_FILES: usize = 4;
 
+/// So many bodies that wait are written without waiting for others.
+pub(super) const ENOUGH: usize = TOGETHER_MAX / 2;
+
 /// So many bodies that wait to be written are more than the disk keeps up with: until some are, no further ones are taken in.
 /// Clients do not wait for the disk, so nothing else bounds what waits in memory.
 const BACKLOG: usize = 256;
@@ -29,6 +33,8 @@ const BACKLOG: usize = 256;
 #[derive(Default)]
 pub(crate) struct Commits {
     queue: Mutex<Queue>,
+    /// Woken when what waits is to be written at once.
+    due: Condvar,
     /// Wakes one who waits for the backlog to shrink, and he the next.
     shrunk: Notify,
     /// Woken when nobody writes any more.
@@ -40,8 +46,16 @@ struct Queue {
     waiting: VecDeque<Waiting>,
     /// Whether somebody writes.
     is_written: bool,
+    /// Whether somebody waits until they are durable.
+    is_awaited: bool,
     /// Whether nothing more is taken in.
     is_closed: bool,
+}
+
+impl Queue {
+    fn is_due(&self) -> bool {
+        self.is_awaited || self.is_closed || self.waiting.is_empty() || self.waiting.len() >= ENOUGH
+    }
 }
 
 /// A body that has arrived, and who is to be told what became of it.
@@ -74,6 +88,7 @@ impl Commits {
     /// Takes nothing more in, and waits until all that was taken in is written.
     pub(super) async fn close(&self) {
         self.lock().is_closed = true;
+        self.due.notify_one();
         loop {
             let mut idle = std::pin::pin!(self.idle.notified());
             idle.as_mut().enable();
@@ -88,20 +103,28 @@ impl Commits {
     ///
     /// # Errors
     /// When nothing more is taken in: the one that would have waited.
-    fn push(&self, waiting: Waiting) -> Result<bool, Waiting> {
+    fn push(&self, waiting: Waiting, is_awaited: bool) -> Result<bool, Waiting> {
         let mut queue = self.lock();
         if queue.is_closed {
             return Err(waiting);
         }
         queue.waiting.push_back(waiting);
-        Ok(!std::mem::replace(&mut queue.is_written, true))
+        let was_written = std::mem::replace(&mut queue.is_written, true);
+        let was_due = queue.is_awaited || queue.waiting.len() > ENOUGH;
+        queue.is_awaited |= is_awaited;
+        if was_written && !was_due && queue.is_due() {
+            self.due.notify_one();
+        }
+        Ok(!was_written)
     }
 
-    /// The next ones to write; none ends the turn.
-    fn next(&self) -> Option<Vec<Waiting>> {
-        let mut queue = self.lock();
+    /// The next ones to write, together with those that come within `delay`; none ends the turn.
+    fn next(&self, delay: Duration) -> Option<Vec<Waiting>> {
+        let queue = self.due.wait_timeout_while(self.lock(), delay, |queue| !queue.is_due());
+        let (mut queue, _) = queue.unwrap_or_else(PoisonError::into_inner);
         let count = queue.waiting.len().min(TOGETHER_MAX);
         queue.is_written = count > 0;
+        queue.is_awaited &= queue.waiting.len() > count;
         let batch: Option<Vec<_>> = queue.is_written.then(|| queue.waiting.drain(..count).collect());
         drop(queue);
         self.shrunk.notify_one();
@@ -120,7 +143,7 @@ struct Turn {
 
 impl Turn {
     fn write(mut self) {
-        while let Some(batch) = self.shared.commits.next() {
+        while let Some(batch) = self.shared.commits.next(self.shared.options.commit_delay) {
             self.shared.commit_together(batch);
         }
         self.is_over = true;
@@ -157,13 +180,17 @@ impl Shared {
     pub(crate) async fn commit_soon(self: &Arc<Self>, fill: Fill) -> Committed {
         let (done, committed) = oneshot::channel();
         // Who waited may have left.
-        self.commit_behind((fill, Box::new(|result| drop(done.send(result)))));
+        self.commit((fill, Box::new(|result| drop(done.send(result)))), true);
         committed.await.map_err(|_| StoreRefusal::Closing)?
     }
 
-    /// The same, and goes on at once.
+    /// The same, and goes on at once: nobody waits for it.
     pub(super) fn commit_behind(self: &Arc<Self>, waiting: Waiting) {
-        match self.commits.push(waiting) {
+        self.commit(waiting, false);
+    }
+
+    fn commit(self: &Arc<Self>, waiting: Waiting, is_awaited: bool) {
+        match self.commits.push(waiting, is_awaited) {
             Ok(false) => {}
             Ok(true) => {
                 let turn = Turn { shared: Arc::clone(self), is_over: false };

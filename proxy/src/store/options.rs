@@ -22,6 +22,9 @@ pub struct StoreOptions {
     /// The most that bodies which are too long to be kept in memory may occupy there while they arrive, in bytes; what
     /// finds no room is written as it arrives. Default 16 MiB.
     pub gathered_bytes_max: usize,
+    /// How long a body for which nobody waits waits for others, so that they are written and made durable together. What a
+    /// class opens comes within milliseconds, and meanwhile the processor is theirs. Default 50 ms.
+    pub commit_delay: Duration,
     /// The longest body that is stored, in bytes. Default 4 GiB.
     pub body_bytes_max: u64,
     /// The most variants of one URL (`Vary`); the least used makes room for a new one. Default 32.
@@ -54,6 +57,7 @@ impl StoreOptions {
             memory_bytes_max: 256 * MIB,
             memory_body_bytes_max: 64 * KIB,
             gathered_bytes_max: 16 << 20,
+            commit_delay: Duration::from_millis(50),
             body_bytes_max: 4 * GIB,
             variants_max: 32,
             index_cache_bytes: 64 * MIB,

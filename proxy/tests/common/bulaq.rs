@@ -131,6 +131,7 @@ impl Bulaq {
             data: folder.path().to_owned(),
             store: StoreOptions {
                 ballast_bytes: 0,
+                commit_delay: Duration::ZERO,
                 free_bytes_min: 0,
                 ..StoreOptions::new(folder.path().join("store"))
             },

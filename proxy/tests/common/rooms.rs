@@ -54,6 +54,7 @@ impl TestBox {
         let mut store = StoreOptions::new(dir.path().join("store"));
         store.free_bytes_min = 0;
         store.ballast_bytes = 0;
+        store.commit_delay = Duration::ZERO;
         let options = RoomOptions {
             data: dir.path().to_owned(),
             store,

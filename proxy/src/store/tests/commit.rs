@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::store::commit::{Done, FLUSH_ALL_FILES};
+use crate::store::commit::{Done, ENOUGH, FLUSH_ALL_FILES};
 use crate::store::name::UrlKey;
 use crate::store::{DISK_WAIT, Operation};
 
@@ -115,6 +115,35 @@ async fn all_that_arrive_at_once_are_stored() {
     store.close().await;
     let store = at.open_ready();
     check(&store, &[true; 300], "after a restart").await;
+}
+
+/// Gives the store a body for which nobody waits; what becomes of it is told.
+async fn give(store: &Store, at: usize, told: &std::sync::mpsc::Sender<bool>) {
+    let mut fill = store.begin(&key(&url(at)), head("\"1\""), Some(bytes(at) as u64), store.rules()).unwrap();
+    fill.append(body(bytes(at), at as u8)).await.unwrap();
+    let told = told.clone();
+    fill.finish_behind(move |outcome| told.send(outcome.is_ok()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn those_for_whom_nobody_waits_wait_for_others() {
+    for (count, case) in [(3, "one for whom somebody waits"), (ENOUGH, "enough"), (3, "the end of the store")] {
+        let at = Box::with(|options| options.commit_delay = Duration::from_secs(3600));
+        let store = at.open_ready();
+        let (told, outcomes) = std::sync::mpsc::channel();
+        for number in 0..count - 1 {
+            give(&store, number, &told).await;
+        }
+        assert_eq!(outcomes.try_iter().count(), 0, "{case}");
+        match case {
+            "enough" => give(&store, count - 1, &told).await,
+            "the end of the store" => store.clone().close().await,
+            _ => drop(fill(&store, &url(count - 1), &body(bytes(count - 1), count as u8 - 1)).await),
+        }
+        drop(told);
+        assert!(outcomes.iter().all(|is_stored| is_stored), "{case}");
+        check(&store, &vec![true; count - 1], case).await;
+    }
 }
 
 #[tokio::test]

@@ -56,6 +56,7 @@ impl Box {
         options.free_bytes_min = 0;
         options.index_cache_bytes = 1 << 20;
         options.ballast_bytes = 0;
+        options.commit_delay = Duration::ZERO;
         options.index_reopen_after = Duration::ZERO;
         options.faults = Some(Arc::clone(&self.faults));
         (self.change)(&mut options);
