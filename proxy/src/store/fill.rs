@@ -192,7 +192,7 @@ impl Begun {
         if self.ticket.is_invalidated() {
             return Err(StoreRefusal::Invalidated);
         }
-        let is_in_memory = self.is_kept_in_memory() || self.long.is_none() && self.is_gathered();
+        let is_in_memory = self.is_kept_in_memory() || self.long.is_none() && self.finds_room();
         if is_in_memory {
             self.growing.push(chunk);
         }
@@ -203,8 +203,8 @@ impl Begun {
         self.received_bytes <= self.shared.options.memory_body_bytes_max
     }
 
-    /// Whether there is room for this body until it is whole.
-    fn is_gathered(&mut self) -> bool {
+    /// Whether there is room for this body in memory until it is whole; takes it when there is.
+    fn finds_room(&mut self) -> bool {
         let bytes = self.announced_bytes.unwrap_or(GATHERED_BODY_BYTES_MAX);
         if self.received_bytes.max(bytes) > GATHERED_BODY_BYTES_MAX {
             return false;

@@ -100,8 +100,9 @@ impl Growing {
     pub(crate) fn whole(&self) -> Bytes {
         let mut state = self.lock();
         if !state.tail.is_empty() {
-            // Kept as one piece, which readers and the stored response then share.
-            let tail = state.tail.split().freeze();
+            // Kept as one piece, which readers and the stored response then share. What is left of the buffer goes: it would
+            // keep all of it.
+            let tail = std::mem::take(&mut state.tail).freeze();
             state.flushing = match state.flushing.is_empty() {
                 true => tail,
                 false => [&state.flushing[..], &tail].concat().into(),
