@@ -26,7 +26,8 @@ pub(super) const FLUSH_ALL_FILES: usize = 4;
 pub(super) const ENOUGH: usize = TOGETHER_MAX / 2;
 
 /// So many bodies that wait to be written are more than the disk keeps up with: until some are, no further ones are taken in.
-/// Clients do not wait for the disk, so nothing else bounds what waits in memory.
+/// Clients do not wait for the disk, so nothing else bounds what waits in memory; for the longer ones there is room for so
+/// many bytes besides ([`StoreOptions::gathered_bytes_max`](super::StoreOptions)).
 const BACKLOG: usize = 256;
 
 /// Bodies that have arrived and wait to be written: at most [`BACKLOG`] and those that were on their way.
@@ -205,9 +206,9 @@ impl Shared {
         // The system tells of failed writes that came after this: were it opened later, somebody else may have been told.
         let folder = File::open(&self.files.bodies);
         let mut written = Vec::with_capacity(batch.len());
-        let mut reserved = self.reserve_together(batch.iter().map(|(fill, _)| fill.short_file_bytes()));
+        let mut reserved = self.reserve_together(batch.iter().map(|(fill, _)| fill.whole_file_bytes()));
         for (fill, done) in batch {
-            match fill.write_short(&mut reserved) {
+            match fill.write_whole(&mut reserved) {
                 Ok(ready) => written.push((ready, done)),
                 Err(refusal) => done(Err(refusal)),
             }

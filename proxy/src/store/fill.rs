@@ -168,12 +168,12 @@ impl Fill {
     }
 
     /// Writes a body that is in memory to a file of its own, in one step. Waits for the disk.
-    pub(super) fn write_short(self, reserved: &mut Reserved<'_>) -> Result<ReadyToPublish, StoreRefusal> {
-        self.0.write_short(reserved)
+    pub(super) fn write_whole(self, reserved: &mut Reserved<'_>) -> Result<ReadyToPublish, StoreRefusal> {
+        self.0.write_whole(reserved)
     }
 
     /// How long the file of a body that is in memory will be.
-    pub(super) fn short_file_bytes(&self) -> u64 {
+    pub(super) fn whole_file_bytes(&self) -> u64 {
         self.0.layout().file_bytes(self.0.received_bytes)
     }
 }
@@ -313,7 +313,7 @@ impl Begun {
         Ok(stored)
     }
 
-    fn write_short(self: Box<Self>, reserved: &mut Reserved<'_>) -> Result<ReadyToPublish, StoreRefusal> {
+    fn write_whole(self: Box<Self>, reserved: &mut Reserved<'_>) -> Result<ReadyToPublish, StoreRefusal> {
         let (is_kept, layout) = (self.is_kept_in_memory(), self.layout());
         let Self { shared, key, mut record, .. } = *self;
         let body = self.growing.whole();
