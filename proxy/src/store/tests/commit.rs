@@ -129,7 +129,7 @@ async fn give(store: &Store, at: usize, told: &std::sync::mpsc::Sender<bool>) {
 async fn those_for_whom_nobody_waits_wait_for_others() {
     const SOON: Duration = Duration::from_secs(20);
     for (count, case) in [(6, "one for whom somebody waits"), (ENOUGH, "enough"), (6, "the end of the store")] {
-        let at = Box::with(|options| options.commit_delay = Duration::from_secs(3600));
+        let at = Box::with(|options| options.commit_delay = Duration::from_secs(60));
         let store = at.open_ready();
         // They are made durable in one step: one more would fail.
         at.faults.fail(Operation::Sync, 1, 1, ErrorKind::Other);
